@@ -1,0 +1,104 @@
+"""SRPOConfig: TRL's GRPOConfig plus the few settings of role-aware credit."""
+
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig
+
+from srpo.corruption import CORRUPTIONS
+from srpo.credit import check_parameters
+from srpo.roles import ResponseFormat
+
+CREDITS = ("srpo", "uniform", "perception", "reasoning")
+REASONING_CONTRASTS = ("drop", "blind")
+SCORINGS = ("plain",)
+
+
+@dataclass
+class SRPOConfig(GRPOConfig):
+    """Configuration of `SRPOTrainer`: every field of `trl.GRPOConfig`, and these.
+
+    Args:
+        credit: "srpo" weighs both roles; "perception" and "reasoning" weigh one role and leave the other at 1;
+            "uniform" is GRPO: no contrasts are scored and every token keeps the advantage of its rollout.
+        credit_baseline: mean gap subtracted from each gap: one for the rollout ("shared") or one per role ("per_role").
+        credit_temperature: τ, nats of gap above the baseline that raise a weight by a factor of e.
+        credit_weight_min: lower clip of a token weight, before the weights of a rollout are scaled to mean 1.
+        credit_weight_max: upper clip of a token weight, before the weights of a rollout are scaled to mean 1.
+        credit_strength: λ in [0, 1]. 0 trains exactly as GRPO but still measures and logs the contrasts.
+        corruption: how the image of the perception contrast is corrupted; see `srpo.corruption.CORRUPTIONS`.
+        corruption_ratio: share of the image that `corruption="patch_mask"` blacks out, in (0, 1].
+        reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
+            so with the image corrupted in both arms, so only evidence that passes through the text counts.
+        scoring: how contrast log-probabilities are computed; "plain" runs whole forward passes.
+        response_format: names of the perception, reasoning and answer tags, separated by commas.
+        ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward pass
+            would look for the image that they announce.
+        freeze_vision_tower: train the language model only (as EasyR1 can), which keeps perception stable in small runs.
+
+    Raises:
+        ValueError: at construction, for a value out of range and for a GRPO option that token-level advantages would
+            silently break, naming value, rule and remedy.
+    """
+
+    credit: str = field(default="srpo", metadata={"help": "Token credit: srpo, uniform (GRPO), perception, reasoning."})
+    credit_baseline: str = field(default="shared", metadata={"help": "Baseline of the gaps: shared or per_role."})
+    credit_temperature: float = field(default=1.0, metadata={"help": "Nats of gap per factor e of weight, > 0."})
+    credit_weight_min: float = field(default=0.5, metadata={"help": "Lower clip of a token weight, in (0, 1]."})
+    credit_weight_max: float = field(default=2.0, metadata={"help": "Upper clip of a token weight, >= 1."})
+    credit_strength: float = field(default=1.0, metadata={"help": "0 is GRPO, 1 the whole role credit."})
+    corruption: str = field(default="patch_mask", metadata={"help": f"One of: {', '.join(CORRUPTIONS)}."})
+    corruption_ratio: float = field(default=0.6, metadata={"help": "Share of the image masked by patch_mask, (0, 1]."})
+    reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
+    scoring: str = field(default="plain", metadata={"help": "plain: whole forward passes."})
+    response_format: str = field(
+        default="perception,think,answer", metadata={"help": "Tag names: perception,reasoning,answer."}
+    )
+    ban_placeholder_tokens: bool = field(
+        default=True, metadata={"help": "Never sample tokens that stand for an image or a video."}
+    )
+    freeze_vision_tower: bool = field(default=False, metadata={"help": "Leave the vision tower out of training."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require("credit", self.credit, CREDITS)
+        _require("corruption", self.corruption, tuple(CORRUPTIONS))
+        _require("reasoning_contrast", self.reasoning_contrast, REASONING_CONTRASTS)
+        _require("scoring", self.scoring, SCORINGS)
+        check_parameters(
+            self.credit_temperature, self.credit_weight_min, self.credit_weight_max, self.credit_baseline
+        )
+        if not 0 <= self.credit_strength <= 1:
+            raise ValueError(f"credit_strength {self.credit_strength} must lie in [0, 1]; 0 is GRPO, 1 the whole credit")
+        if not 0 < self.corruption_ratio <= 1:
+            raise ValueError(
+                f"corruption_ratio {self.corruption_ratio} must lie in (0, 1]; it is the share of the image that is "
+                "masked, 0.6 by default"
+            )
+        ResponseFormat.parse(self.response_format)
+        if self.credit != "uniform":
+            self._refuse_sequence_level_options()
+
+    def _refuse_sequence_level_options(self) -> None:
+        """Refuse what assumes one advantage per sequence and would run on (B, T) advantages without complaint."""
+        remedy = 'unset it, or set credit="uniform" to train with GRPO\'s credit'
+        if self.loss_type in ("vespo", "luspo"):
+            raise ValueError(
+                f"loss_type {self.loss_type!r} assumes one advantage per sequence and cannot be combined with token-level "
+                f'credit {self.credit!r}; use "grpo", "dapo", "dr_grpo", "bnpo", "cispo" or "sapo", or set '
+                'credit="uniform"'
+            )
+        if self.importance_sampling_level != "token":
+            raise ValueError(
+                f"importance_sampling_level {self.importance_sampling_level!r} assumes one advantage per sequence and "
+                f"cannot be combined with token-level credit {self.credit!r}; {remedy}"
+            )
+        if self.off_policy_mask_threshold is not None:
+            raise ValueError(
+                f"off_policy_mask_threshold {self.off_policy_mask_threshold} compares one advantage per sequence and "
+                f"cannot be combined with token-level credit {self.credit!r}; {remedy}"
+            )
+
+
+def _require(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} {value!r} must be one of {', '.join(allowed)}")

@@ -1,0 +1,150 @@
+"""The contrasts of a rollout batch, built as data: which contexts to score, and which differences are gaps.
+
+A contrast compares the log-probability of the same completion token under two contexts. This module builds the contexts
+and subtracts; `srpo.scoring` runs the model. Axes: B rollouts, P prompt tokens, T completion tokens.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from srpo.roles import Role
+
+VISION_INPUTS = (
+    "pixel_values",
+    "image_grid_thw",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "image_sizes",
+    "image_position_ids",
+)
+TOKEN_TYPE_INPUTS = ("token_type_ids", "mm_token_type_ids")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Completions and what the policy sees before and while it says them.
+
+    Attributes:
+        prompt_ids: (B, P) prompt tokens, padded on the left.
+        prompt_mask: (B, P) 1 for prompt tokens, 0 for padding.
+        completion_ids: (B, T) completion tokens, padded on the right.
+        completion_mask: (B, T) 1 for completion tokens, 0 for padding.
+        vision: the model's image inputs, indexed by image, tile or patch as the model's layout has it.
+        token_types: per-token model inputs over prompt and completion, (B, P + T).
+        num_images: images of each rollout, or None where the batch has none.
+        num_tiles: tiles of each rollout, for layouts that index pixels by tile.
+        position: (B, T) index in `completion_ids` of each token of the original completion; -1 where it was cut.
+    """
+
+    prompt_ids: torch.Tensor
+    prompt_mask: torch.Tensor
+    completion_ids: torch.Tensor
+    completion_mask: torch.Tensor
+    vision: Mapping[str, torch.Tensor]
+    token_types: Mapping[str, torch.Tensor]
+    num_images: list[int] | None
+    num_tiles: list[int] | None
+    position: torch.Tensor
+
+    @classmethod
+    def from_batch(cls, batch: Mapping[str, Any]) -> "Context":
+        """The context in which the rollouts of a generation batch of TRL's GRPOTrainer were sampled."""
+        ids = batch["completion_ids"]
+        return cls(
+            prompt_ids=batch["prompt_ids"],
+            prompt_mask=batch["prompt_mask"],
+            completion_ids=ids,
+            completion_mask=batch["completion_mask"],
+            vision={k: batch[k] for k in VISION_INPUTS if k in batch},
+            token_types={k: batch[k] for k in TOKEN_TYPE_INPUTS if k in batch},
+            num_images=batch.get("num_images"),
+            num_tiles=batch.get("num_tiles"),
+            position=torch.arange(ids.size(1), device=ids.device).expand_as(ids),
+        )
+
+    def with_vision(self, vision: Mapping[str, torch.Tensor]) -> "Context":
+        """The same tokens before other pixels, whose layout must not differ.
+
+        Raises:
+            ValueError: when an input is missing or its shape or grid differs, because the image tokens of the prompt
+                would then belong to other features.
+        """
+        for key, original in self.vision.items():
+            other = vision.get(key)
+            if other is None or other.shape != original.shape or (key != "pixel_values" and not other.equal(original)):
+                shape = None if other is None else tuple(other.shape)
+                raise ValueError(
+                    f"corrupted image input {key!r} has shape {shape} where the original has {tuple(original.shape)}; "
+                    "a corruption must keep the size of the image"
+                )
+        changed = {k: vision[k].to(original.dtype) for k, original in self.vision.items()}
+        return replace(self, vision=changed)
+
+    def without(self, dropped: torch.Tensor) -> "Context":
+        """The same completions with some tokens physically cut out (not masked, so packed attention works too).
+
+        Args:
+            dropped: (B, T) bool, True for tokens to cut.
+        """
+        keep = self.completion_mask.bool() & ~dropped  # (B, T)
+        order = torch.argsort((~keep).int(), dim=1, stable=True)  # kept tokens first, in order
+        position = torch.where(keep, keep.long().cumsum(1) - 1, -1)
+        mask = keep.gather(1, order)
+        pad = self.completion_ids.masked_fill(~keep, 0)  # what is padding is masked out; any id will do
+        return replace(
+            self,
+            completion_ids=pad.gather(1, order),
+            completion_mask=mask.to(self.completion_mask.dtype),
+            position=position,
+        )
+
+
+def build_contexts(
+    original: Context, corrupted_vision: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str
+) -> dict[str, Context]:
+    """Every context that the contrasts of method.md, section 2, need.
+
+    Args:
+        original: the rollouts as sampled.
+        corrupted_vision: the image inputs of the corrupted images, in the layout of the original ones.
+        roles: (B, T) token roles.
+        reasoning_contrast: "drop" (the cut arm sees the image) or "blind" (both reasoning arms see the corrupted one).
+
+    Returns:
+        "original", "corrupted" (same tokens, corrupted image) and "cut" (perception tokens cut out).
+    """
+    corrupted = original.with_vision(corrupted_vision)
+    reasoning_side = corrupted if reasoning_contrast == "blind" else original
+    return {
+        "original": original,
+        "corrupted": corrupted,
+        "cut": reasoning_side.without(roles == Role.PERCEPTION),
+    }
+
+
+def contrast_gaps(
+    log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str
+) -> torch.Tensor:
+    """Log-probability gaps, one per role token, 0 at neutral tokens.
+
+        t in P:  s_t = log π(y_t | x, I, y_<t) - log π(y_t | x, Ĩ, y_<t)
+        t in R:  s_t = log π(y_t | x, I, y_<t) - log π(y_t | x, I, y_<t \\ P)       ("blind": Ĩ in place of I)
+
+    Args:
+        log_probs: (B, T) log-probabilities in nats under "original", "corrupted" and "cut", at the tokens of the
+            original completion.
+        roles: (B, T) token roles.
+        reasoning_contrast: "drop" or "blind".
+
+    Returns:
+        (B, T) gaps in nats; where either log-probability is not finite the gap is not finite either.
+
+    Source: arXiv 2605.07274; cutting the perception out and "blind" are [choice]s.
+    """
+    with_perception = log_probs["corrupted" if reasoning_contrast == "blind" else "original"]
+    gaps = torch.zeros_like(log_probs["original"])
+    gaps = torch.where(roles == Role.PERCEPTION, log_probs["original"] - log_probs["corrupted"], gaps)
+    return torch.where(roles == Role.REASONING, with_perception - log_probs["cut"], gaps)

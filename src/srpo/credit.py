@@ -1,0 +1,142 @@
+"""Role credit: log-probability gaps -> positive token weights -> token-level advantages.
+
+Pure tensor functions; no model, no trainer. Axes: B rollouts, T completion tokens. Roles are the integers of
+`srpo.roles.Role`: 0 neutral, 1 perception, 2 reasoning.
+"""
+
+import math
+
+import torch
+
+from srpo.roles import Role
+
+BASELINES = ("shared", "per_role")
+MAX_GAP = 1e30  # nats; keeps the sum over a row finite in float64 without touching any real gap
+
+
+def role_aware_weights(
+    gaps: torch.Tensor,
+    roles: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    weight_min: float = 0.5,
+    weight_max: float = 2.0,
+    baseline: str = "shared",
+) -> torch.Tensor:
+    """Positive token weights from contrast gaps, with mean 1 over the role tokens of each rollout.
+
+        b   = mean of s_t over the perception and reasoning tokens          (the shared trajectory-level baseline)
+        w_t = clip(exp((s_t - b) / temperature), weight_min, weight_max)    for role tokens, 1 for neutral ones
+        w_t = w_t / mean of w over the role tokens                          [choice]
+
+    With `baseline="per_role"` each role has the mean of its own gaps as b. A gap that is not finite counts as 0.
+    No gradient flows through the weights.
+
+    Args:
+        gaps: (B, T) log-probability differences s_t in nats; values at neutral tokens are ignored.
+        roles: (B, T) integers: 0 neutral, 1 perception, 2 reasoning. A row without role tokens gets w = 1 throughout.
+        temperature: nats by which a gap must exceed the baseline to raise a weight by a factor of e.
+        weight_min: lower clip, before the normalisation.
+        weight_max: upper clip, before the normalisation.
+        baseline: "shared" or "per_role".
+
+    Returns:
+        (B, T) weights, finite and > 0, in the dtype of `gaps` (float32 when gaps are half precision).
+
+    Raises:
+        ValueError: on shapes that differ or parameters out of range.
+
+    Source: arXiv 2605.07274 (role-aware credit, shared baseline, positive weights); the exponential, the clip and the
+    normalisation are [choice]s.
+    """
+    with torch.no_grad():
+        exponent, credited = _exponents(gaps, roles, temperature, weight_min, weight_max, baseline)
+        w = exponent.clamp(math.log(weight_min), math.log(weight_max)).exp()
+        w = torch.where(credited, w / _masked_mean(w, credited).clamp(min=weight_min), 1.0)
+        return w.to(gaps.device, gaps.dtype if gaps.dtype == torch.float64 else torch.float32)
+
+
+def clipped_tokens(
+    gaps: torch.Tensor,
+    roles: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    weight_min: float = 0.5,
+    weight_max: float = 2.0,
+    baseline: str = "shared",
+) -> torch.Tensor:
+    """(B, T) True where `role_aware_weights`, given the same arguments, clips the weight of a role token."""
+    with torch.no_grad():
+        exponent, credited = _exponents(gaps, roles, temperature, weight_min, weight_max, baseline)
+        clipped = (exponent < math.log(weight_min)) | (exponent > math.log(weight_max))
+        return (credited & clipped).to(gaps.device)
+
+
+def _exponents(
+    gaps: torch.Tensor, roles: torch.Tensor, temperature: float, weight_min: float, weight_max: float, baseline: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(s_t - b) / temperature and the mask of role tokens, both (B, T); checks the arguments first.
+
+    In float64 on the CPU: the tensors are small, and some accelerators (MPS) have no float64.
+    """
+    check_parameters(temperature, weight_min, weight_max, baseline)
+    if gaps.dim() != 2 or gaps.shape != roles.shape:
+        raise ValueError(
+            f"gaps {tuple(gaps.shape)} and roles {tuple(roles.shape)} must share one shape (B, T); "
+            "pass one gap and one role per completion token"
+        )
+    gaps, roles = gaps.detach().cpu(), roles.cpu()
+    credited = roles != Role.NEUTRAL  # (B, T)
+    s = torch.where(credited & torch.isfinite(gaps), gaps.double().clamp(-MAX_GAP, MAX_GAP), 0.0)  # (B, T)
+    if baseline == "shared":
+        return (s - _masked_mean(s, credited)) / temperature, credited
+    is_perception = roles == Role.PERCEPTION
+    b = torch.where(is_perception, _masked_mean(s, is_perception), _masked_mean(s, roles == Role.REASONING))
+    return (s - b) / temperature, credited
+
+
+def token_advantages(advantages: torch.Tensor, weights: torch.Tensor, *, strength: float = 1.0) -> torch.Tensor:
+    """Token-level advantages that keep the sign of the group-relative advantage.
+
+        Â_t = A * ((1 - strength) + strength * w_t)
+
+    Args:
+        advantages: (B,) advantages as the trainer computed them.
+        weights: (B, T) positive token weights.
+        strength: the λ of the method, in [0, 1]; 0 gives every token A (GRPO), 1 gives A * w_t.
+
+    Returns:
+        (B, T) advantages in the dtype of `advantages`, without gradient.
+
+    Raises:
+        ValueError: on shapes that do not fit or a strength outside [0, 1].
+
+    Source: arXiv 2605.07274; the interpolation is a [choice].
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength {strength} must lie in [0, 1]; 0 is GRPO, 1 is the whole role credit")
+    if advantages.dim() != 1 or weights.dim() != 2 or advantages.size(0) != weights.size(0):
+        raise ValueError(
+            f"advantages {tuple(advantages.shape)} and weights {tuple(weights.shape)} must be (B,) and (B, T) "
+            "with one B; pass one advantage per rollout"
+        )
+    factor = (1.0 - strength) + strength * weights.detach().to(advantages.dtype)  # (B, T)
+    return advantages.detach().unsqueeze(1) * factor
+
+
+def check_parameters(temperature: float, weight_min: float, weight_max: float, baseline: str) -> None:
+    """Raise ValueError (value, rule, remedy) unless the parameters define positive finite weights."""
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"credit_temperature {temperature} must be a positive number of nats; the default is 1.0")
+    if not (0 < weight_min <= 1 <= weight_max < math.inf):
+        raise ValueError(
+            f"credit_weight_min {weight_min} and credit_weight_max {weight_max} must satisfy "
+            "0 < min <= 1 <= max < infinity; the defaults are 0.5 and 2.0"
+        )
+    if baseline not in BASELINES:
+        raise ValueError(f"credit_baseline {baseline!r} must be one of {', '.join(BASELINES)}")
+
+
+def _masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of x over mask along T, (B, 1); 0 where the mask is empty."""
+    return (x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)

@@ -1,0 +1,74 @@
+"""The figures that SRPO adds to a training step; docs/metrics.md has a line on each.
+
+Every metric is a (sum, count) pair, so that ranks add up before they divide. Axes: B rollouts, T completion tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from srpo.roles import Role
+
+Totals = dict[str, tuple[torch.Tensor | float, torch.Tensor | float]]
+
+
+@dataclass(frozen=True)
+class CreditBatch:
+    """One generation batch of this process with its credit, in the order of `rows`.
+
+    Attributes:
+        step: optimizer steps done when the rollouts were sampled.
+        rows: B data rows; the G rollouts of a prompt stand side by side.
+        batch: TRL's tensors of the batch, with the (B, T) advantages that are trained on.
+        advantages: (B,) group-relative advantages before credit.
+        roles: (B, T) token roles.
+        gaps: (B, T) contrast gaps in nats, 0 at neutral tokens.
+        weights: (B, T) token weights.
+    """
+
+    step: int
+    rows: list[dict[str, Any]]
+    batch: dict[str, Any]
+    advantages: torch.Tensor
+    roles: torch.Tensor
+    gaps: torch.Tensor
+    weights: torch.Tensor
+
+
+def role_metrics(roles: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor) -> Totals:
+    """Structured fraction, share of each role among completion tokens, share of rollouts with A = 0.
+
+    Args:
+        roles: (B, T) token roles.
+        mask: (B, T) True for completion tokens.
+        advantages: (B,) group-relative advantages.
+    """
+    rollouts, tokens = roles.size(0), mask.sum()
+    return {
+        "srpo/structured/fraction": ((roles != Role.NEUTRAL).any(1).sum(), rollouts),
+        "srpo/role/perception_share": ((roles == Role.PERCEPTION).sum(), tokens),
+        "srpo/role/reasoning_share": ((roles == Role.REASONING).sum(), tokens),
+        "srpo/advantage/zero_fraction": ((advantages == 0).sum(), rollouts),
+    }
+
+
+def credit_metrics(credit: CreditBatch, clipped: torch.Tensor, seconds: float) -> Totals:
+    """Mean gap and weight of each role, share of clipped weights among role tokens, seconds spent on the contrasts.
+
+    Args:
+        credit: the batch.
+        clipped: (B, T) True where a weight was clipped.
+        seconds: wall-clock seconds of this process.
+    """
+    totals: Totals = {
+        "srpo/weight/clipped_fraction": (clipped.sum(), (credit.roles != Role.NEUTRAL).sum()),
+        "srpo/time/contrast_seconds": (seconds, 1),
+    }
+    finite_gaps = torch.where(torch.isfinite(credit.gaps), credit.gaps, 0.0)
+    for role in (Role.PERCEPTION, Role.REASONING):
+        of_role = credit.roles == role
+        name = role.name.lower()
+        totals[f"srpo/gap/{name}_mean"] = ((finite_gaps * of_role).sum(), of_role.sum())
+        totals[f"srpo/weight/{name}_mean"] = ((credit.weights * of_role).sum(), of_role.sum())
+    return totals

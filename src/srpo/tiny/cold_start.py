@@ -1,0 +1,146 @@
+"""Cold start of the tiny VLM: supervised steps on reference replies of the visual world.
+
+    python -m srpo.tiny.cold_start FOLDER
+
+writes the model folder that ships with the package (`srpo.tiny.model_path()`), so that a reinforcement learning run starts
+from a policy that follows the response format and is right about half of the time.
+"""
+
+import argparse
+import logging
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from srpo.data import world
+from srpo.prompts import build_prompt
+from srpo.roles import ResponseFormat
+from srpo.tiny.layouts import save_random_model
+
+logger = logging.getLogger(__name__)
+
+TEXT_SIZE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "initializer_range": 0.08,
+}
+VISION_SIZE = {"depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "initializer_range": 0.08}
+INSTRUCTED_SHARE = 0.2  # share of prompts that spell the response format out, so that the model knows both
+
+
+def training_texts(rows: int = 3000) -> list[str]:
+    """Texts from which the tokenizer learns its merges."""
+    style = build_prompt("", 1, response_format=ResponseFormat(), style="system")
+    texts = [part["content"] for part in style if isinstance(part["content"], str)] * 20
+    for row in world.generate("train", rows=rows):
+        texts += [row["question"], world.reply(row)]
+    return texts + ["system user assistant"] * 50
+
+
+def make_batch(rows: list[dict[str, Any]], processor: Any, rng: random.Random) -> dict[str, torch.Tensor]:
+    """Model inputs with labels on the reply only."""
+    conversations, replies = [], []
+    for row in rows:
+        style = "system" if rng.random() < INSTRUCTED_SHARE else "none"
+        messages = build_prompt(row["question"], 1, response_format=ResponseFormat(), style=style)
+        conversations.append(processor.apply_chat_template(with_image_parts(messages), add_generation_prompt=True))
+        replies.append(world.reply(row) + processor.tokenizer.eos_token)
+    inputs = processor(
+        images=[row["images"] for row in rows],
+        text=[prompt + reply for prompt, reply in zip(conversations, replies, strict=True)],
+        padding=True,
+        padding_side="left",
+        return_tensors="pt",
+    )
+    labels = inputs["input_ids"].clone()
+    for label, reply in zip(labels, replies, strict=True):
+        label[: -len(processor.tokenizer(reply)["input_ids"])] = -100
+    return {**inputs, "labels": labels}
+
+
+def with_image_parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages with one image part before the text of the user turn."""
+    return [
+        message
+        if message["role"] != "user"
+        else {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": message["content"]}]}
+        for message in messages
+    ]
+
+
+def batches(batch_size: int, seed: int) -> Iterator[list[dict[str, Any]]]:
+    """Endless batches of training rows of all families."""
+    rng = random.Random(seed)
+    block = 0
+    while True:
+        rows = world.generate("train", rows=100 * batch_size, seed=seed + block)
+        rng.shuffle(rows)
+        for start in range(0, len(rows), batch_size):
+            yield rows[start : start + batch_size]
+        block += 1
+
+
+def train(folder: Path, *, steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    """Train the model in `folder` in place."""
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    warmup = 100
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / warmup) * (0.55 + 0.45 * math.cos(math.pi * min(step / steps, 1.0))),
+    )
+    rng = random.Random(seed)
+    for step, rows in zip(range(1, steps + 1), batches(batch_size, seed), strict=False):
+        loss = model(**make_batch(rows, processor, rng)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            logger.info("step %d of %d: loss %.3f", step, steps, loss.item())
+        if step % 500 == 0 or step == steps:
+            model.save_pretrained(folder)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build and train the tiny model."""
+    parser = argparse.ArgumentParser(description="Build the tiny VLM that ships with srpo.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    save_random_model(
+        "qwen2_5_vl",
+        options.folder,
+        training_texts(),
+        seed=options.seed,
+        vocab_size=640,
+        text=TEXT_SIZE,
+        vision=VISION_SIZE,
+        patch=16,
+        max_pixels=192 * 192,
+    )
+    train(
+        options.folder,
+        steps=options.steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""SRPOTrainer: GRPOTrainer with role-aware token advantages in place of sequence advantages.
+
+How it departs from `trl.GRPOTrainer`:
+1. after TRL generated and scored a batch, `advantages` (B,) becomes (B, T), weighted by role credit;
+2. placeholder tokens of images and videos are never sampled;
+3. `freeze_vision_tower` leaves the vision tower out of training;
+4. metrics under `srpo/` (docs/metrics.md).
+"""
+
+import textwrap
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from datasets import IterableDataset
+from PIL import Image
+from trl import GRPOTrainer
+from trl.data_utils import apply_chat_template, prepare_multimodal_messages
+
+from srpo.config import SRPOConfig
+from srpo.contrast import Context, build_contexts, contrast_gaps
+from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
+from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
+from srpo.roles import ResponseFormat, Role, token_roles
+from srpo.scoring import has_dropout, plain_log_probs
+from srpo.vision import (
+    column_images,
+    corrupt_rows,
+    freeze_vision_tower,
+    grids,
+    message_images,
+    other_image,
+    patch_size,
+    placeholder_token_ids,
+    prompt_key,
+)
+
+logger = get_logger(__name__)
+
+WARN_AFTER_BATCHES = 3
+MIN_STRUCTURED = 0.05
+
+UNSTRUCTURED_WARNING = (
+    "only {fraction:.1%} of the rollouts of the first batches follow the response format {format}, so almost every token gets "
+    "plain GRPO credit; check that the prompt asks for the format, that its tags are not special tokens of the "
+    "tokenizer, and that max_completion_length leaves room for the answer block"
+)
+
+
+class SRPOTrainer(GRPOTrainer):
+    """Train a vision-language model with SRPO; a drop-in for `trl.GRPOTrainer`.
+
+    Every argument is GRPOTrainer's; `args` is an `SRPOConfig`. With `credit="uniform"` or `credit_strength=0` the loss
+    and the gradients are GRPOTrainer's, bit for bit.
+
+        Â_t = A * ((1 - λ) + λ * w_t)       in place of A
+
+    Attributes:
+        observers: functions called with a `CreditBatch` after each generation batch of training (to log or to show it).
+
+    Raises:
+        ValueError: for tools and environments, whose text inside the completion has no role.
+
+    Source: arXiv 2605.07274.
+    """
+
+    _tag_names = ["trl", "srpo"]  # noqa: RUF012
+    _name = "SRPO"
+    _paper = {  # noqa: RUF012
+        "title": "Structured Role-aware Policy Optimization for Multimodal Reasoning",
+        "id": "2605.07274",
+        "citation": textwrap.dedent("""\
+            @article{jiang2026srpo,
+                title  = {{Structured Role-aware Policy Optimization for Multimodal Reasoning}},
+                author = {B. Jiang and D. Zou},
+                year   = 2026,
+                eprint = {arXiv:2605.07274},
+            }"""),
+    }
+
+    def __init__(self, model: Any, reward_funcs: Any = None, args: SRPOConfig | None = None, **kwargs: Any) -> None:
+        args = args if args is not None else SRPOConfig("srpo-output")
+        if not isinstance(args, SRPOConfig):
+            raise TypeError(f"args is a {type(args).__name__} and must be an SRPOConfig; replace GRPOConfig by SRPOConfig")
+        if args.credit != "uniform":
+            _refuse_tools(kwargs)
+        super().__init__(model, reward_funcs, args, **kwargs)
+        if args.corruption == "other_image" and isinstance(self.train_dataset, IterableDataset):
+            raise ValueError(
+                'corruption "other_image" draws images from the whole data set and this one is a stream; '
+                "load it whole or choose another corruption"
+            )
+        self.observers: list[Callable[[CreditBatch], None]] = []
+        self._format = ResponseFormat.parse(args.response_format)
+        self._old_log_probs_are_exact = not has_dropout(self.model)
+        self._first_structured: list[float] | None = []
+        if args.ban_placeholder_tokens and self._is_vlm:
+            self._ban(placeholder_token_ids(self.model.config, self.processing_class))
+        if args.freeze_vision_tower:
+            freeze_vision_tower(self.model)
+
+    def _ban(self, token_ids: list[int]) -> None:
+        """Never sample these tokens: the next forward pass would look for the image that they stand for."""
+        if self.use_vllm:
+            bias = {token_id: -100.0 for token_id in token_ids}
+            kwargs = self.vllm_generation.generation_kwargs
+            self.vllm_generation.generation_kwargs = {**kwargs, "logit_bias": {**bias, **(kwargs.get("logit_bias") or {})}}
+        else:
+            suppressed = sorted({*token_ids, *(self.generation_config.suppress_tokens or [])})
+            self.generation_config.suppress_tokens = suppressed
+            self.generation_kwargs["suppress_tokens"] = suppressed
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super()._generate_and_score_completions(inputs)
+        mask = batch["completion_mask"].bool()
+        if "tool_mask" in batch:
+            mask = mask & batch["tool_mask"].bool()
+        roles = token_roles(batch["completion_ids"], self._tokenizer, self._format).to(mask.device) * mask  # (B, T)
+        mode = "train" if self.model.training else "eval"
+        self._record(mode, role_metrics(roles, mask, batch["advantages"]))
+        if mode == "train":
+            self._warn_if_unstructured()
+            if self.args.credit != "uniform":
+                self._assign_credit(inputs, batch, roles, mask)
+        return batch
+
+    def _assign_credit(
+        self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor, mask: torch.Tensor
+    ) -> None:
+        """Replace the (B,) advantages of the batch by (B, T) role-aware ones."""
+        started = time.perf_counter()
+        gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
+        credited = roles
+        if self.args.credit in ("perception", "reasoning"):
+            credited = roles * (roles == Role[self.args.credit.upper()])
+        parameters = {
+            "temperature": self.args.credit_temperature,
+            "weight_min": self.args.credit_weight_min,
+            "weight_max": self.args.credit_weight_max,
+            "baseline": self.args.credit_baseline,
+        }
+        weights = role_aware_weights(gaps, credited, **parameters)  # (B, T)
+        advantages = batch["advantages"]  # (B,)
+        batch["advantages"] = token_advantages(advantages, weights, strength=self.args.credit_strength)
+        clipped = clipped_tokens(gaps, credited, **parameters)
+        record = CreditBatch(self.state.global_step, inputs, batch, advantages, roles, gaps, weights)
+        self._record("train", credit_metrics(record, clipped, time.perf_counter() - started))
+        for observe in self.observers:
+            observe(record)
+
+    def _contrast_gaps(self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor) -> torch.Tensor:
+        original = Context.from_batch(batch)
+        contexts = build_contexts(
+            original, self._corrupted_vision(inputs, original), roles, self.args.reasoning_contrast
+        )
+        log_probs = {}
+        if "old_per_token_logps" in batch and self._old_log_probs_are_exact:
+            log_probs["original"] = batch["old_per_token_logps"]
+        for name, context in contexts.items():
+            if name not in log_probs:
+                log_probs[name] = plain_log_probs(
+                    self._get_per_token_logps_and_entropies,
+                    self.model,
+                    context,
+                    batch_size=self.args.per_device_train_batch_size,
+                )
+        return contrast_gaps(log_probs, roles, self.args.reasoning_contrast)
+
+    def _corrupted_vision(self, inputs: list[dict[str, Any]], original: Context) -> dict[str, torch.Tensor]:
+        """The image inputs of the batch with every image corrupted, made the way TRL makes the original ones."""
+        if not original.vision:
+            return {}
+        prompts = [prepare_multimodal_messages(row["prompt"], images=column_images(row)) for row in inputs]
+        texts = [
+            apply_chat_template({"prompt": prompt}, self.processing_class, **self.chat_template_kwargs)["prompt"]
+            for prompt in prompts
+        ]
+        images = [message_images(prompt) for prompt in prompts]
+        corrupted = corrupt_rows(
+            images,
+            [prompt_key(text, row) for text, row in zip(texts, images, strict=True)],
+            kind=self.args.corruption,
+            run_seed=self.args.seed,
+            step=self.state.global_step,
+            options=self._corruption_options(images, original),
+        )
+        processed = self.processing_class(
+            images=[row or None for row in corrupted], text=texts, padding=True, return_tensors="pt"
+        )
+        return {name: processed[name].to(value.device) for name, value in original.vision.items() if name in processed}
+
+    def _corruption_options(
+        self, images: list[list[Image.Image]], original: Context
+    ) -> Callable[[int, int, int], dict[str, Any]]:
+        """Options of the corruption for image i of a row, from the layout of the model."""
+        kind = self.args.corruption
+        grid = grids(original.vision.get("image_grid_thw"), [len(row) for row in images])
+
+        def options(row: int, i: int, seed: int) -> dict[str, Any]:
+            chosen: dict[str, Any] = {}
+            if kind in ("patch_mask", "patch_shuffle"):
+                processor = getattr(self.processing_class, "image_processor", None)
+                chosen["patch_size"] = patch_size(self.model.config, processor, images[row][i], grid[row][i])
+            if kind == "patch_mask":
+                chosen["ratio"] = self.args.corruption_ratio
+            if kind == "other_image":
+                chosen["other"] = other_image(self.train_dataset, images[row][i], seed + i)
+            return chosen
+
+        return options
+
+    def _record(self, mode: str, totals: Totals) -> None:
+        """Add metrics to TRL's log: sums and counts over all ranks, then the quotient."""
+        flat = [float(value) for pair in totals.values() for value in pair]
+        local = torch.tensor(flat, dtype=torch.float64, device="cpu").to(self.accelerator.device, torch.float32)
+        summed = self.accelerator.reduce(local, reduction="sum").tolist()
+        for name, total, count in zip(totals, summed[::2], summed[1::2], strict=True):
+            self._metrics[mode][name].append(total / count if count else float("nan"))
+
+    def _warn_if_unstructured(self) -> None:
+        """Say loudly, once, when the first steps show that the policy does not follow the response format."""
+        if self._first_structured is None:
+            return
+        self._first_structured.append(self._metrics["train"]["srpo/structured/fraction"][-1])
+        if len(self._first_structured) == WARN_AFTER_BATCHES:
+            fraction = sum(self._first_structured) / WARN_AFTER_BATCHES
+            if fraction < MIN_STRUCTURED:
+                logger.warning(UNSTRUCTURED_WARNING.format(fraction=fraction, format=self.args.response_format))
+            self._first_structured = None
+
+
+def _refuse_tools(arguments: dict[str, Any]) -> None:
+    for name in ("tools", "environment_factory"):
+        if arguments.get(name):
+            raise ValueError(
+                f"{name} writes text of its own into the completion, which has no role in token-level credit; "
+                f'leave {name} out, or set credit="uniform"'
+            )

@@ -1,0 +1,155 @@
+"""What the contrasts need to know of a vision-language model: its images, its patches, its vision tower.
+
+Works on PIL images and transformers' configs and processors; every layout that transformers names in the common way
+(Qwen-VL, SmolVLM and Idefics3, LLaVA, InternVL, ...) goes through the same functions.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from srpo.corruption import corrupt, corruption_seed
+
+DEFAULT_PATCH = 14
+PLACEHOLDER_ATTRIBUTES = ("image_token_id", "video_token_id", "audio_token_id", "image_token_index", "video_token_index")
+VISION_TOWER_NAMES = ("visual", "vision_tower", "vision_model", "vision_encoder")
+
+
+def message_images(messages: Sequence[dict[str, Any]]) -> list[Image.Image]:
+    """The images inside the content parts of a conversation, in order."""
+    parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+    return [part["image"] for part in parts if part["type"] == "image" and part.get("image") is not None]
+
+
+def column_images(row: dict[str, Any]) -> list[Image.Image]:
+    """The images in the `images` or `image` column of a data row; [] for a row of text."""
+    if "images" in row:
+        return list(row["images"] or [])
+    return [] if row.get("image") is None else [row["image"]]
+
+
+def prompt_key(text: str, images: Sequence[Image.Image]) -> bytes:
+    """A stable name for a prompt: 16 bytes of blake2b over its text and the pixels of its images."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
+    for image in images:
+        digest.update(repr((image.size, image.mode)).encode())
+        digest.update(image.tobytes())
+    return digest.digest()
+
+
+def patch_size(config: Any, image_processor: Any, image: Image.Image, grid: Sequence[int] | None) -> tuple[float, float]:
+    """Width and height of one patch of the model, in pixels of the image as it is before resizing.
+
+    With a grid (t, h, w) of patches, as Qwen-VL's processors return, it is exact: (width / w, height / h). Other layouts
+    resize to `image_processor.size`, from which the scale follows: one patch is patch_size * (image side / size).
+
+    Args:
+        config: the model's config; `config.vision_config.patch_size` is in processed pixels.
+        image_processor: its `size` names shortest_edge, longest_edge, or height and width.
+        image: an input image.
+        grid: (t, h, w), or None for layouts without one.
+    """
+    width, height = image.size
+    if grid is not None:
+        return width / int(grid[2]), height / int(grid[1])
+    patch = getattr(getattr(config, "vision_config", None), "patch_size", DEFAULT_PATCH)
+    patch = patch[0] if isinstance(patch, (list, tuple)) else patch
+    size = dict(getattr(image_processor, "size", None) or {})
+    if size.get("height") and size.get("width"):
+        return patch * width / size["width"], patch * height / size["height"]
+    if size.get("shortest_edge"):
+        scale = min(width, height) / size["shortest_edge"]
+    elif size.get("longest_edge"):
+        scale = max(width, height) / size["longest_edge"]
+    else:
+        scale = 1.0
+    return patch * scale, patch * scale
+
+
+def corrupt_rows(
+    images: Sequence[Sequence[Image.Image]],
+    keys: Sequence[bytes],
+    *,
+    kind: str,
+    run_seed: int,
+    step: int,
+    options: Callable[[int, int, int], dict[str, Any]],
+) -> list[list[Image.Image]]:
+    """Corrupted copies of the images of every row; rows with one key share theirs.
+
+    Args:
+        images: per row, its images.
+        keys: per row, `prompt_key`; the same on every rank, so the corruption does not depend on sharding.
+        kind: a name of `srpo.corruption.CORRUPTIONS`.
+        run_seed: seed of the run.
+        step: optimizer step of the rollouts.
+        options: function (row, image of the row, seed) -> options of the corruption.
+    """
+    done: dict[bytes, list[Image.Image]] = {}
+    for row, (row_images, key) in enumerate(zip(images, keys, strict=True)):
+        if key not in done:
+            seed = corruption_seed(run_seed, step, key)
+            done[key] = [
+                corrupt(image, kind, seed=seed + i, **options(row, i, seed)) for i, image in enumerate(row_images)
+            ]
+    return [done[key] for key in keys]
+
+
+def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
+    """An image of another row, drawn from the whole data set so that the draw does not depend on sharding.
+
+    Raises:
+        ValueError: when none of 100 draws has an image with other pixels.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        row = dataset[int(rng.integers(len(dataset)))]
+        candidates = column_images(row) or message_images(row["prompt"])
+        if candidates and prompt_key("", candidates[:1]) != prompt_key("", [image]):
+            return candidates[0]
+    raise ValueError(
+        "corruption 'other_image' found no other image in 100 rows of the data set; choose another corruption"
+    )
+
+
+def placeholder_token_ids(config: Any, processor: Any) -> list[int]:
+    """Ids that stand for an image, a video or a sound in the prompt, by every name that configs and processors use."""
+    candidates = [getattr(owner, name, None) for owner in (config, processor) for name in PLACEHOLDER_ATTRIBUTES]
+    return sorted({int(token_id) for token_id in candidates if isinstance(token_id, int) and token_id >= 0})
+
+
+def vision_tower(model: nn.Module) -> nn.Module:
+    """The module that encodes images, without the projector into the language model where that is a module apart.
+
+    Raises:
+        ValueError: when the model has no module by a known name.
+    """
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] in VISION_TOWER_NAMES:
+            return module
+    raise ValueError(
+        f"{type(model).__name__} has no module named {', '.join(VISION_TOWER_NAMES)}, so freeze_vision_tower has "
+        "nothing to freeze; leave it off and freeze the parameters yourself"
+    )
+
+
+def freeze_vision_tower(model: nn.Module) -> int:
+    """Exclude the vision tower from training; returns the number of parameters frozen."""
+    parameters = list(vision_tower(model).parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    return sum(math.prod(parameter.shape) for parameter in parameters)
+
+
+def grids(image_grid_thw: torch.Tensor | None, counts: Sequence[int]) -> list[list[list[int] | None]]:
+    """The (t, h, w) grid of each image of each row, or None where the layout has no grids."""
+    if image_grid_thw is None:
+        return [[None] * count for count in counts]
+    flat = iter(image_grid_thw.tolist())
+    return [[next(flat) for _ in range(count)] for count in counts]
