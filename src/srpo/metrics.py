@@ -21,15 +21,17 @@ class CreditBatch:
         step: optimizer steps done when the rollouts were sampled.
         rows: B data rows; the G rollouts of a prompt stand side by side.
         batch: TRL's tensors of the batch, with the (B, T) advantages that are trained on.
+        rewards: per reward function, B rewards before weighting; None where a function did not apply.
         advantages: (B,) group-relative advantages before credit.
         roles: (B, T) token roles.
-        gaps: (B, T) contrast gaps in nats, 0 at neutral tokens.
-        weights: (B, T) token weights.
+        gaps: (B, T) contrast gaps in nats, 0 at neutral tokens and throughout for credit "uniform".
+        weights: (B, T) token weights, 1 throughout for credit "uniform".
     """
 
     step: int
     rows: list[dict[str, Any]]
     batch: dict[str, Any]
+    rewards: dict[str, list[float | None]]
     advantages: torch.Tensor
     roles: torch.Tensor
     gaps: torch.Tensor
@@ -53,22 +55,26 @@ def role_metrics(roles: torch.Tensor, mask: torch.Tensor, advantages: torch.Tens
     }
 
 
-def credit_metrics(credit: CreditBatch, clipped: torch.Tensor, seconds: float) -> Totals:
+def credit_metrics(
+    roles: torch.Tensor, gaps: torch.Tensor, weights: torch.Tensor, clipped: torch.Tensor, seconds: float
+) -> Totals:
     """Mean gap and weight of each role, share of clipped weights among role tokens, seconds spent on the contrasts.
 
     Args:
-        credit: the batch.
+        roles: (B, T) token roles.
+        gaps: (B, T) contrast gaps in nats.
+        weights: (B, T) token weights.
         clipped: (B, T) True where a weight was clipped.
         seconds: wall-clock seconds of this process.
     """
     totals: Totals = {
-        "srpo/weight/clipped_fraction": (clipped.sum(), (credit.roles != Role.NEUTRAL).sum()),
+        "srpo/weight/clipped_fraction": (clipped.sum(), (roles != Role.NEUTRAL).sum()),
         "srpo/time/contrast_seconds": (seconds, 1),
     }
-    finite_gaps = torch.where(torch.isfinite(credit.gaps), credit.gaps, 0.0)
+    finite_gaps = torch.where(torch.isfinite(gaps), gaps, 0.0)
     for role in (Role.PERCEPTION, Role.REASONING):
-        of_role = credit.roles == role
+        of_role = roles == role
         name = role.name.lower()
         totals[f"srpo/gap/{name}_mean"] = ((finite_gaps * of_role).sum(), of_role.sum())
-        totals[f"srpo/weight/{name}_mean"] = ((credit.weights * of_role).sum(), of_role.sum())
+        totals[f"srpo/weight/{name}_mean"] = ((weights * of_role).sum(), of_role.sum())
     return totals

@@ -2,11 +2,13 @@
 
 How it departs from `trl.GRPOTrainer`:
 1. after TRL generated and scored a batch, `advantages` (B,) becomes (B, T), weighted by role credit;
-2. placeholder tokens of images and videos are never sampled;
-3. `freeze_vision_tower` leaves the vision tower out of training;
-4. metrics under `srpo/` (docs/metrics.md).
+2. rows of text and rows of images may share a batch;
+3. placeholder tokens of images and videos are never sampled;
+4. `freeze_vision_tower` leaves the vision tower out of training;
+5. metrics under `srpo/` (docs/metrics.md).
 """
 
+import math
 import textwrap
 import time
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from srpo.scoring import has_dropout, plain_log_probs
 from srpo.vision import (
     column_images,
     corrupt_rows,
+    drop_unused_vision_inputs,
     freeze_vision_tower,
     grids,
     message_images,
@@ -80,13 +83,15 @@ class SRPOTrainer(GRPOTrainer):
             }"""),
     }
 
-    def __init__(self, model: Any, reward_funcs: Any = None, args: SRPOConfig | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, model: Any, reward_funcs: Any = None, args: SRPOConfig | None = None, *positional: Any, **kwargs: Any
+    ) -> None:
         args = args if args is not None else SRPOConfig("srpo-output")
         if not isinstance(args, SRPOConfig):
             raise TypeError(f"args is a {type(args).__name__} and must be an SRPOConfig; replace GRPOConfig by SRPOConfig")
         if args.credit != "uniform":
             _refuse_tools(kwargs)
-        super().__init__(model, reward_funcs, args, **kwargs)
+        super().__init__(model, reward_funcs, args, *positional, **kwargs)
         if args.corruption == "other_image" and isinstance(self.train_dataset, IterableDataset):
             raise ValueError(
                 'corruption "other_image" draws images from the whole data set and this one is a stream; '
@@ -100,6 +105,9 @@ class SRPOTrainer(GRPOTrainer):
             self._ban(placeholder_token_ids(self.model.config, self.processing_class))
         if args.freeze_vision_tower:
             freeze_vision_tower(self.model)
+        for model in (self.model, self.ref_model):
+            if model is not None and self._is_vlm:
+                model.register_forward_pre_hook(drop_unused_vision_inputs, with_kwargs=True)
 
     def _ban(self, token_ids: list[int]) -> None:
         """Never sample these tokens: the next forward pass would look for the image that they stand for."""
@@ -112,6 +120,12 @@ class SRPOTrainer(GRPOTrainer):
             self.generation_config.suppress_tokens = suppressed
             self.generation_kwargs["suppress_tokens"] = suppressed
 
+    def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
+        """TRL gives None for a row of text in a batch with images, on which every processor stops; [] passes."""
+        *generated, images, tool_images = super()._generate(prompts)
+        images = images and [row or [] for row in images]
+        return *generated, images, tool_images
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
         mask = batch["completion_mask"].bool()
@@ -122,14 +136,21 @@ class SRPOTrainer(GRPOTrainer):
         self._record(mode, role_metrics(roles, mask, batch["advantages"]))
         if mode == "train":
             self._warn_if_unstructured()
-            if self.args.credit != "uniform":
-                self._assign_credit(inputs, batch, roles, mask)
+            advantages = batch["advantages"]  # (B,)
+            gaps, weights = self._assign_credit(inputs, batch, roles)
+            record = CreditBatch(
+                self.state.global_step, inputs, batch, self._local_rewards(len(inputs)), advantages, roles, gaps, weights
+            )
+            for observe in self.observers:
+                observe(record)
         return batch
 
     def _assign_credit(
-        self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor, mask: torch.Tensor
-    ) -> None:
-        """Replace the (B,) advantages of the batch by (B, T) role-aware ones."""
+        self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Replace the (B,) advantages of the batch by (B, T) role-aware ones; returns gaps and weights, both (B, T)."""
+        if self.args.credit == "uniform":
+            return torch.zeros(roles.shape), torch.ones(roles.shape)
         started = time.perf_counter()
         gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
         credited = roles
@@ -142,13 +163,19 @@ class SRPOTrainer(GRPOTrainer):
             "baseline": self.args.credit_baseline,
         }
         weights = role_aware_weights(gaps, credited, **parameters)  # (B, T)
-        advantages = batch["advantages"]  # (B,)
-        batch["advantages"] = token_advantages(advantages, weights, strength=self.args.credit_strength)
+        batch["advantages"] = token_advantages(batch["advantages"], weights, strength=self.args.credit_strength)
         clipped = clipped_tokens(gaps, credited, **parameters)
-        record = CreditBatch(self.state.global_step, inputs, batch, advantages, roles, gaps, weights)
-        self._record("train", credit_metrics(record, clipped, time.perf_counter() - started))
-        for observe in self.observers:
-            observe(record)
+        self._record("train", credit_metrics(roles, gaps, weights, clipped, time.perf_counter() - started))
+        return gaps, weights
+
+    def _local_rewards(self, count: int) -> dict[str, list[float | None]]:
+        """What each reward function gave this process's rollouts of the batch, from TRL's log of all processes."""
+        start = self.accelerator.process_index * count
+        total = self.accelerator.num_processes * count
+        return {
+            name: [None if math.isnan(value) else value for value in list(values)[-total:][start : start + count]]
+            for name, values in self._logs["rewards"].items()
+        }
 
     def _contrast_gaps(self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor) -> torch.Tensor:
         original = Context.from_batch(batch)
@@ -186,9 +213,7 @@ class SRPOTrainer(GRPOTrainer):
             step=self.state.global_step,
             options=self._corruption_options(images, original),
         )
-        processed = self.processing_class(
-            images=[row or None for row in corrupted], text=texts, padding=True, return_tensors="pt"
-        )
+        processed = self.processing_class(images=corrupted, text=texts, padding=True, return_tensors="pt")
         return {name: processed[name].to(value.device) for name, value in original.vision.items() if name in processed}
 
     def _corruption_options(

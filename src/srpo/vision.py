@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from srpo.contrast import VISION_INPUTS
 from srpo.corruption import corrupt, corruption_seed
 
 DEFAULT_PATCH = 14
-PLACEHOLDER_ATTRIBUTES = ("image_token_id", "video_token_id", "audio_token_id", "image_token_index", "video_token_index")
+PLACEHOLDER_TOKENS = ("image_token", "video_token", "audio_token")
 VISION_TOWER_NAMES = ("visual", "vision_tower", "vision_model", "vision_encoder")
 
 
@@ -120,8 +121,26 @@ def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
 
 def placeholder_token_ids(config: Any, processor: Any) -> list[int]:
     """Ids that stand for an image, a video or a sound in the prompt, by every name that configs and processors use."""
-    candidates = [getattr(owner, name, None) for owner in (config, processor) for name in PLACEHOLDER_ATTRIBUTES]
-    return sorted({int(token_id) for token_id in candidates if isinstance(token_id, int) and token_id >= 0})
+    tokenizer = getattr(processor, "tokenizer", processor)
+    vocabulary = tokenizer.get_vocab()
+    named = [str(getattr(owner, name, None)) for owner in (processor, tokenizer) for name in PLACEHOLDER_TOKENS]
+    candidates = [vocabulary.get(token) for token in named]
+    for suffix in ("id", "index"):
+        candidates += [getattr(owner, f"{name}_{suffix}", None) for owner in (config, processor) for name in PLACEHOLDER_TOKENS]
+    return sorted({token_id for token_id in candidates if isinstance(token_id, int) and token_id >= 0})
+
+
+def drop_unused_vision_inputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Forward pre-hook: rows without an image token go through without image inputs.
+
+    A micro-batch of a mixed data set may hold rows of text only. Its slice of the pixels is empty, or padding, and every
+    model stops on that.
+    """
+    if kwargs.get("pixel_values") is None or kwargs.get("input_ids") is None:
+        return None
+    if (kwargs["input_ids"] == model.config.image_token_id).any():
+        return None
+    return args, {name: value for name, value in kwargs.items() if name not in VISION_INPUTS}
 
 
 def vision_tower(model: nn.Module) -> nn.Module:

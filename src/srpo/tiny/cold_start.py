@@ -18,8 +18,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from srpo.data import world
-from srpo.prompts import build_prompt
-from srpo.roles import ResponseFormat
+from srpo.prompts import build_prompt, instruction
 from srpo.tiny.layouts import save_random_model
 
 logger = logging.getLogger(__name__)
@@ -37,8 +36,7 @@ INSTRUCTED_SHARE = 0.2  # share of prompts that spell the response format out, s
 
 def training_texts(rows: int = 3000) -> list[str]:
     """Texts from which the tokenizer learns its merges."""
-    style = build_prompt("", 1, response_format=ResponseFormat(), style="system")
-    texts = [part["content"] for part in style if isinstance(part["content"], str)] * 20
+    texts = [instruction()] * 20
     for row in world.generate("train", rows=rows):
         texts += [row["question"], world.reply(row)]
     return texts + ["system user assistant"] * 50
@@ -49,8 +47,8 @@ def make_batch(rows: list[dict[str, Any]], processor: Any, rng: random.Random) -
     conversations, replies = [], []
     for row in rows:
         style = "system" if rng.random() < INSTRUCTED_SHARE else "none"
-        messages = build_prompt(row["question"], 1, response_format=ResponseFormat(), style=style)
-        conversations.append(processor.apply_chat_template(with_image_parts(messages), add_generation_prompt=True))
+        messages = build_prompt(row["question"], 1, style=style, structured=True)
+        conversations.append(processor.apply_chat_template(messages, add_generation_prompt=True))
         replies.append(world.reply(row) + processor.tokenizer.eos_token)
     inputs = processor(
         images=[row["images"] for row in rows],
@@ -63,16 +61,6 @@ def make_batch(rows: list[dict[str, Any]], processor: Any, rng: random.Random) -
     for label, reply in zip(labels, replies, strict=True):
         label[: -len(processor.tokenizer(reply)["input_ids"])] = -100
     return {**inputs, "labels": labels}
-
-
-def with_image_parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages with one image part before the text of the user turn."""
-    return [
-        message
-        if message["role"] != "user"
-        else {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": message["content"]}]}
-        for message in messages
-    ]
 
 
 def batches(batch_size: int, seed: int) -> Iterator[list[dict[str, Any]]]:

@@ -1,0 +1,139 @@
+"""Options of `srpo train`: a YAML file plus flags, parsed as `trl grpo` parses them."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from trl import ModelConfig, TrlParser
+
+from srpo.cli import UsageError
+from srpo.config import SRPOConfig
+
+ALIASES = {"model": "model_name_or_path", "dataset": "dataset_name"}
+DEFAULT_RECIPE = "demo.yaml"
+# Where a command line differs from TRL's defaults for a script.
+DEFAULTS = {
+    "logging_steps": 1,
+    "num_generations_eval": 1,
+    "remove_unused_columns": False,
+    "disable_tqdm": True,
+}
+
+
+@dataclass
+class JobArguments:
+    """What to train on and what to keep; model and method are in TRL's ModelConfig and in SRPOConfig."""
+
+    dataset_name: str = field(
+        default="shapes",
+        metadata={"help": "Also --dataset: shapes (built in), a file, a folder, or a hub id (org/set or org/set:config)."},
+    )
+    dataset_train_split: str | None = field(default=None, metadata={"help": "Split to train on; found by default."})
+    dataset_test_split: str | None = field(
+        default=None, metadata={"help": "Split to evaluate on; by default validation, test, or 10 %% held out of train."}
+    )
+    columns: str | None = field(
+        default=None, metadata={"help": "Names of the data set's columns, such as question=problem,answer=gt."}
+    )
+    image_root: str | None = field(default=None, metadata={"help": "Folder that image paths are relative to."})
+    instruction: str = field(
+        default="system", metadata={"help": "Where the prompt asks for the response format: system, user or none."}
+    )
+    rows: int | None = field(default=None, metadata={"help": "Training rows to use; all by default."})
+    eval_rows: int = field(
+        default=256, metadata={"help": "Held-out rows, answered before and after training; 0 evaluates nothing."}
+    )
+    reward_funcs: list[str] = field(
+        default_factory=lambda: ["accuracy", "format"],
+        metadata={"help": "accuracy, format, or import paths of functions with TRL's reward signature."},
+    )
+    rollouts_every: int = field(default=10, metadata={"help": "Steps between saved rollouts; 0 saves none."})
+    rollouts_saved: int = field(default=32, metadata={"help": "Rollouts to save each time."})
+    dry_run: bool = field(default=False, metadata={"help": "Resolve and check everything, print the plan, stop."})
+
+
+@dataclass
+class Job:
+    """A parsed command line."""
+
+    arguments: JobArguments
+    config: SRPOConfig
+    model: ModelConfig
+    given: dict[str, Any]
+
+
+class _Parser(TrlParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see srpo train --help")
+
+
+def parse(arguments: Sequence[str]) -> Job:
+    """Read `--config FILE.yaml` and flags, flags first; without --model, --dataset and --config, the built-in recipe.
+
+    Raises:
+        UsageError: for an unknown option, a file that cannot be read, or a value that SRPOConfig refuses.
+    """
+    arguments = [_unalias(argument) for argument in arguments]
+    path, arguments = _take_config(arguments)
+    parser = _Parser((JobArguments, SRPOConfig, ModelConfig), prog="srpo train", allow_abbrev=False)
+    given: dict[str, Any] = {}
+    if path:
+        given = _read_yaml(Path(path))
+    elif not any(argument.split("=")[0] in ("--model_name_or_path", "--dataset_name") for argument in arguments):
+        given = _read_yaml(Path(str(files("srpo") / "recipes" / DEFAULT_RECIPE)))
+    defaults: dict[str, Any] = DEFAULTS | {} if torch.accelerator.is_available() else DEFAULTS | {"bf16": False}
+    unknown = parser.set_defaults_with_config(**(defaults | given))
+    if unknown:
+        raise UsageError(f"{path}: {_did_you_mean(unknown[0], parser)}")
+    try:
+        job, config, model, rest = parser.parse_args_into_dataclasses(args=arguments, return_remaining_strings=True)
+    except UsageError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+    if rest:
+        raise UsageError(_did_you_mean(rest[0], parser))
+    return Job(job, config, model, given)
+
+
+def _unalias(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    for alias, full in ALIASES.items():
+        if name == f"--{alias}":
+            return f"--{full}{equals}{value}"
+    return argument
+
+
+def _take_config(arguments: list[str]) -> tuple[str | None, list[str]]:
+    for i, argument in enumerate(arguments):
+        if argument == "--config":
+            if i + 1 == len(arguments):
+                raise UsageError("--config needs the path of a YAML file after it")
+            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
+        if argument.startswith("--config="):
+            return argument.removeprefix("--config="), arguments[:i] + arguments[i + 1 :]
+    return None, arguments
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"config {path} cannot be read ({error}); check the path") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"config {path} is not YAML ({' '.join(str(error).split())}); correct it there") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"config {path} holds a {type(content).__name__} and must hold option: value lines")
+    return {ALIASES.get(str(name), str(name)): value for name, value in content.items()}
+
+
+def _did_you_mean(option: str, parser: TrlParser) -> str:
+    known = [string for action in parser._actions for string in action.option_strings] + ["--model", "--dataset"]
+    close = difflib.get_close_matches(option, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else "see srpo train --help"
+    return f"unknown option {option!r}; {hint}"

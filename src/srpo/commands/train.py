@@ -1,0 +1,230 @@
+"""`srpo train`: data, rewards, model and trainer from options; before and after; a run directory."""
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from rich.console import Console
+from transformers import PrinterCallback
+from transformers import ProgressCallback as TqdmCallback
+from transformers.utils import logging as transformers_logging
+from trl import get_peft_config, get_quantization_config
+
+from srpo.cli import UsageError
+from srpo.commands.arguments import Job, parse
+from srpo.commands.setup import RewardFunction, check_tags, load_data, make_rewards, resolve_model, resumable
+from srpo.data import DataError
+from srpo.roles import ResponseFormat
+from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
+from srpo.run.directory import MetricsFile, new_run_directory, non_default, write_header, write_json
+from srpo.run.rollouts import RolloutFile
+from srpo.trainer import SRPOTrainer
+
+RUNS = Path("runs")
+HELD_OUT = {
+    "accuracy": "eval_rewards/accuracy_reward/mean",
+    "perception right": "eval_rewards/perception/mean",
+    "structured": "eval_srpo/structured/fraction",
+    "reward": "eval_reward",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `srpo train`; returns the exit status."""
+    if {"-h", "--help"} & set(arguments):
+        parse(arguments)
+    _quiet()
+    job = parse(arguments)
+    state = PartialState()
+    console = Console(quiet=not state.is_main_process, highlight=False)
+    response_format = ResponseFormat.parse(job.config.response_format)
+    name, model_config, processor = resolve_model(job)
+    check_tags(processor, response_format)
+    train, held_out = load_data(job, response_format)
+    rewards, weights = make_rewards(job.arguments.reward_funcs, response_format, train)
+    if job.config.reward_weights is None:
+        job.config.reward_weights = weights
+    elif len(job.config.reward_weights) == len(job.arguments.reward_funcs) < len(weights):
+        job.config.reward_weights = [*job.config.reward_weights, 0.0]
+    run = _run_directory(job)
+    show_plan(console, _plan(job, name, model_config, processor, train, held_out, run))
+    if job.arguments.dry_run:
+        console.print("\nDry run: everything above was resolved and checked; nothing was trained or written.")
+        return 0
+    trainer = _make_trainer(job, name, processor, train, held_out, rewards, run, list(arguments))
+    try:
+        _train(job, trainer, run, console, list(arguments))
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _train(job: Job, trainer: SRPOTrainer, run: Path, console: Console, arguments: list[str]) -> None:
+    started = time.perf_counter()
+    before = _evaluate(trainer, "before", console)
+    trainer.add_callback(ProgressCallback(console))
+    trainer.train(resume_from_checkpoint=_checkpoint(job, run))
+    after = _evaluate(trainer, "after", console)
+    trainer.save_model(str(run / "model"))
+    if not trainer.is_world_process_zero():
+        return
+    seconds = time.perf_counter() - started
+    steps = [entry for entry in trainer.state.log_history if "step_time" in entry]
+    contrasts = sum(entry.get("srpo/time/contrast_seconds") or 0.0 for entry in steps)
+    in_steps = sum(entry["step_time"] for entry in steps)
+    summary = {"before": before, "after": after, "seconds": seconds, "contrast_seconds": contrasts}
+    write_json(run / "summary.json", {**summary, "steps": trainer.state.global_step})
+    if after:
+        console.print()
+        show_summary(console, before, after)
+    share = f", {contrasts / in_steps:.0%} of step time on contrasts" if contrasts and in_steps else ""
+    console.print(f"\n{trainer.state.global_step} steps in {clock(seconds)}{share}.")
+    _show_next_steps(console, job, run)
+
+
+def _show_next_steps(console: Console, job: Job, run: Path) -> None:
+    baseline = "" if job.config.credit == "uniform" else (
+        f"\n  compare    srpo train --config {run}/config.yaml --credit uniform    (GRPO, one option apart)"
+    )
+    console.print(
+        f"""
+Next
+  model      {run}/model    (load it with AutoModelForImageTextToText.from_pretrained)
+  figures    {run}/metrics.jsonl
+  rollouts   {run}/rollouts/    (every token with its role, gap and weight){baseline}
+  your data  srpo train --model Qwen/Qwen2.5-VL-3B-Instruct --dataset FOLDER --dry_run""",
+        soft_wrap=True,
+    )
+
+
+def _evaluate(trainer: SRPOTrainer, moment: str, console: Console) -> dict[str, float]:
+    """Held-out figures with one sampled reply a question; {} without held-out rows."""
+    if trainer.eval_dataset is None:
+        return {}
+    figures = trainer.evaluate()
+    named = {name: figures[key] for name, key in HELD_OUT.items() if figures.get(key) is not None}
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in named.items())
+    console.print(f"\nHeld out, {moment} training ({len(trainer.eval_dataset)} questions): {listed}\n")
+    return named
+
+
+def _make_trainer(
+    job: Job,
+    name: str,
+    processor: Any,
+    train: Dataset,
+    held_out: Dataset | None,
+    rewards: list[RewardFunction],
+    run: Path,
+    arguments: list[str],
+) -> SRPOTrainer:
+    config = job.config
+    config.output_dir = str(run)
+    chosen = {
+        "revision": job.model.model_revision,
+        "attn_implementation": job.model.attn_implementation,
+        "dtype": job.model.dtype,
+    }
+    given = config.model_init_kwargs or {}
+    config.model_init_kwargs = {k: v for k, v in chosen.items() if v is not None} | dict(given)
+    try:
+        trainer = SRPOTrainer(
+            name,
+            rewards,
+            config,
+            train_dataset=train,
+            eval_dataset=held_out,
+            processing_class=processor,
+            quantization_config=get_quantization_config(job.model),
+            peft_config=get_peft_config(job.model),
+        )
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    trainer.remove_callback(TqdmCallback)
+    trainer.remove_callback(PrinterCallback)
+    if trainer.is_world_process_zero():
+        settings = {**non_default(job.arguments, config, job.model), "model_name_or_path": name}
+        write_header(run, settings, seed=config.seed, arguments=arguments)
+        trainer.add_callback(MetricsFile(run))
+        if job.arguments.rollouts_every > 0:
+            trainer.observers.append(
+                RolloutFile(
+                    run, processor.tokenizer, every=job.arguments.rollouts_every, count=job.arguments.rollouts_saved
+                )
+            )
+    return trainer
+
+
+def _run_directory(job: Job) -> Path:
+    """The output folder: the one given, which must be new unless resumed, or a new one under runs/."""
+    given = job.config.output_dir
+    if given in (None, "", "trainer_output"):
+        dataset = Path(job.arguments.dataset_name).stem or "data"
+        return new_run_directory(RUNS, f"{dataset}-{job.config.credit}")
+    run = Path(given)
+    if (run / "config.yaml").exists() and not job.config.resume_from_checkpoint:
+        raise UsageError(
+            f"output_dir {given} already holds a run; choose another folder, or continue it with "
+            "--resume_from_checkpoint true"
+        )
+    return run
+
+
+def _checkpoint(job: Job, run: Path) -> bool | str | None:
+    """What to resume from: nothing, the last checkpoint of the run, or a folder."""
+    wanted = job.config.resume_from_checkpoint
+    if wanted is None or str(wanted).lower() == "false":
+        return None
+    if str(wanted).lower() != "true":
+        return str(wanted)
+    if not resumable(run):
+        raise UsageError(f"output_dir {run} holds no checkpoint to resume from; leave --resume_from_checkpoint out")
+    return True
+
+
+def _plan(
+    job: Job, name: str, model_config: Any, processor: Any, train: Dataset, held_out: Dataset | None, run: Path
+) -> dict[str, str]:
+    config = job.config
+    prompts = config.generation_batch_size // config.num_generations
+    steps = config.max_steps if config.max_steps > 0 else int(len(train) * config.num_train_epochs // max(1, prompts))
+    credit = config.credit if config.credit == "uniform" else (
+        f"{config.credit}: {config.corruption} corruption, temperature {config.credit_temperature:g}, weights clipped to "
+        f"[{config.credit_weight_min:g}, {config.credit_weight_max:g}], strength {config.credit_strength:g}"
+    )
+    row = train[0]
+    text = processor.apply_chat_template(row["prompt"], add_generation_prompt=True)
+    tokens = processor(images=row["images"] or None, text=text)["input_ids"]
+    return {
+        "model": f"{name} ({model_config.model_type}, {type(processor).__name__})",
+        "data": f"{job.arguments.dataset_name}: {len(train)} rows to train on, "
+        f"{len(held_out) if held_out is not None else 0} held out",
+        "first prompt": f"{row['question'][:80]!r}, {len(tokens[0])} tokens with {len(row['images'])} image(s)",
+        "credit": credit,
+        "rewards": ", ".join(
+            f"{weight:g} x {reward}"
+            for weight, reward in zip(config.reward_weights or [], job.arguments.reward_funcs, strict=False)
+        ),
+        "rollouts": f"{prompts} prompts x {config.num_generations} a generation, up to {config.max_completion_length} "
+        f"tokens each, temperature {config.temperature:g}",
+        "optimizer": f"{steps} steps, learning rate {config.learning_rate:g}, loss {config.loss_type}, beta {config.beta:g}, "
+        f"seed {config.seed}",
+        "device": f"{config.device} x {config.world_size}, {torch.get_num_threads()} threads",
+        "run": str(run),
+    }
+
+
+def _quiet() -> None:
+    """Leave the screen to the plan and the progress; warnings of this package still show."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for category in (UserWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module="torch|transformers|trl|accelerate|peft|datasets")

@@ -1,0 +1,100 @@
+"""Cleaning an answer and comparing answers as text."""
+
+import re
+import unicodedata
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_DASHES_AND_QUOTES = str.maketrans(
+    {**dict.fromkeys("‐‑‒–—―−﹣－", "-"), **dict.fromkeys("‘’‚‛′", "'"), **dict.fromkeys("“”„‟«»″", '"')}
+)
+_WRAPPERS = (
+    re.compile(r"\*\*(?P<inner>[^*]+)\*\*"),
+    re.compile(r"\*(?P<inner>[^*]+)\*"),
+    re.compile(r"__(?P<inner>[^_]+)__"),
+    re.compile(r"`+(?P<inner>[^`]+)`+"),
+    re.compile(r'"(?P<inner>[^"]+)"'),
+    re.compile(r"'(?P<inner>[^']+)'"),
+    re.compile(r"\$\$?(?P<inner>[^$]+)\$\$?"),
+    re.compile(r"\\\((?P<inner>.+)\\\)"),
+    re.compile(r"\\\[(?P<inner>.+)\\\]"),
+    re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{(?P<inner>[^{}]+)\}"),
+)
+_LEAD_IN = re.compile(
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?\**(?:(?:final|correct|right)\s+)?(?:answer|result)\**"
+    r"\s*(?:is\s*:?|:|=)\**\s*",
+    re.IGNORECASE,
+)
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_ARTICLE = re.compile(
+    r"(?:(?:an|the)\s+(?=\S)|a\s+(?=[^\W\d_]{2}))"
+)  # "A 12" and "A B" begin with a label, not an article
+_CLOSING = re.compile(r"(?:[.,;:?\s]|(?<![0-9)}!])!+)+$")  # the mark of a factorial stays
+_SPACE_BESIDE_SYMBOL = re.compile(r"\s*([^\w\s])\s*")
+_SPACE_BEFORE_UNIT = re.compile(r"(?<=[0-9])\s+(?=[a-z])")
+
+
+def clean(text: str) -> str:
+    r"""Return the answer proper: unicode in one form, white space collapsed, markup around the whole answer removed.
+
+    "**The answer is: \boxed{½}**" gives "1/2". Superscripts become powers before NFKC would turn 5² into 52.
+    """
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = re.sub("(?<=[0-9])[₀-₉]+", lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
+    text = re.sub("[¼-¾⅐-⅞]", lambda char: " " + unicodedata.normalize("NFKC", char.group()).replace("⁄", "/"), text)
+    text = unicodedata.normalize("NFKC", text).translate(_DASHES_AND_QUOTES)
+    text = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    text = " ".join(text.split())
+    while (inner := _unwrapped(text)) != text:
+        text = inner
+    return text
+
+
+def canonical(text: str) -> str:
+    """Return the key under which two answers are the same text; `text` has been through `clean`.
+
+    Case, leading article, closing punctuation, and the space beside a symbol or before a unit do not matter.
+    """
+    text = text.casefold()
+    text = _CLOSING.sub("", text)
+    if article := _ARTICLE.match(text):
+        text = text[article.end() :]
+    text = _SPACE_BESIDE_SYMBOL.sub(r"\1", text)
+    return _SPACE_BEFORE_UNIT.sub("", text).strip()
+
+
+def unbracketed(text: str) -> str:
+    """Return `text` without one pair of brackets around the whole of it: "(large)" gives "large"."""
+    pair = re.fullmatch(r"\(([^()]+)\)|\[([^\[\]]+)\]", text)
+    return (pair.group(1) or pair.group(2)).strip() if pair else text
+
+
+def _unwrapped(text: str) -> str:
+    text = text.strip()
+    if text[-1:] in (".", ",", ";", ":") and len(text) > 1:
+        text = text[:-1].rstrip()
+    for wrapper in _WRAPPERS:
+        if whole := wrapper.fullmatch(text):
+            text = whole.group("inner").strip()
+    if (lead := _LEAD_IN.match(text)) and lead.end() < len(text):
+        text = text[lead.end() :]
+    boxed = set(_boxed_contents(text))
+    return boxed.pop() if len(boxed) == 1 else text
+
+
+def _boxed_contents(text: str) -> list[str]:
+    contents: list[str] = []
+    end = 0
+    for opening in _BOXED.finditer(text):
+        if opening.start() < end:
+            continue
+        depth = 1
+        for position in range(opening.end(), len(text)):
+            depth += {"{": 1, "}": -1}.get(text[position], 0)
+            if depth == 0:
+                contents.append(text[opening.end() : position].strip())
+                end = position
+                break
+        else:
+            break
+    return contents

@@ -1,0 +1,106 @@
+"""What `srpo train` shows: the plan, a progress bar (or lines, where there is no terminal), the summary."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from transformers import TrainerCallback
+
+LINES = 12  # progress lines of a whole run where there is no terminal
+
+Columns = dict[str, tuple[str, str]]
+
+COLUMNS: Columns = {
+    "reward": ("reward", "{:.3f}"),
+    "accuracy": ("rewards/accuracy_reward/mean", "{:.3f}"),
+    "structured": ("srpo/structured/fraction", "{:.0%}"),
+    "w perception": ("srpo/weight/perception_mean", "{:.2f}"),
+    "w reasoning": ("srpo/weight/reasoning_mean", "{:.2f}"),
+    "entropy": ("entropy", "{:.2f}"),
+    "s/step": ("step_time", "{:.1f}"),
+}
+
+
+def show_plan(console: Console, plan: dict[str, str]) -> None:
+    """Print name: value lines."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in plan.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def show_summary(console: Console, before: dict[str, float], after: dict[str, float]) -> None:
+    """Print held-out figures before and after training."""
+    table = Table(title="Held-out questions, one sampled reply each", title_justify="left")
+    for heading in ("", "before", "after", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, value in after.items():
+        old = before.get(name)
+        change = "" if old is None else f"{value - old:+.3f}"
+        table.add_row(name, "" if old is None else f"{old:.3f}", f"{value:.3f}", change)
+    console.print(table)
+
+
+class ProgressCallback(TrainerCallback):
+    """A live bar with the figures of the last step; in a file or a pipe, a dozen lines over the run."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar: Progress | None = None
+        self.started = 0.0
+        self.first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.started, self.first_step = time.perf_counter(), state.global_step
+        if not state.is_world_process_zero:
+            return
+        if self.console.is_terminal:
+            self.bar = Progress(
+                TextColumn("[bold]step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self.console,
+            )
+            self.task = self.bar.add_task("train", total=state.max_steps, completed=state.global_step, figures="")
+            self.bar.start()
+        else:
+            self.console.print("  ".join(["step".rjust(9)] + [name.rjust(len(name)) for name in COLUMNS] + ["time left"]))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or "reward" not in (logs or {}):
+            return
+        cells = {name: _format(logs, key, form) for name, (key, form) in COLUMNS.items()}
+        if self.bar is not None:
+            figures = "  ".join(f"{name} {cell}" for name, cell in cells.items() if cell != "-")
+            self.bar.update(self.task, completed=state.global_step, figures=figures)
+        elif state.global_step in (1, state.max_steps) or state.global_step % max(1, state.max_steps // LINES) == 0:
+            done = max(1, state.global_step - self.first_step)
+            left = (time.perf_counter() - self.started) / done * (state.max_steps - state.global_step)
+            step = f"{state.global_step}/{state.max_steps}".rjust(9)
+            line = [step] + [cell.rjust(len(name)) for name, cell in cells.items()] + [clock(left).rjust(9)]
+            self.console.print("  ".join(line))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _format(logs: dict[str, Any] | None, key: str, form: str) -> str:
+    value = (logs or {}).get(key)
+    return "-" if value is None else form.format(value)

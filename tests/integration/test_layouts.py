@@ -1,0 +1,221 @@
+"""Weights, corruption and the ban of placeholder tokens, end to end, in every layout through its real processor."""
+
+import hashlib
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from trl.data_utils import prepare_multimodal_messages
+
+import srpo.trainer
+from srpo.corruption import corrupt, corruption_seed
+from srpo.vision import placeholder_token_ids
+from tests.scripted import SampledSRPO, ScriptedGRPO, ScriptedSRPO, make_trainer, scripted_dataset, train
+
+TEMPERATURE = 0.8
+PLACEHOLDERS = {
+    "qwen2_5_vl": ["<|image_pad|>", "<|video_pad|>"],
+    "qwen3_vl": ["<|image_pad|>", "<|video_pad|>"],
+    "smolvlm": ["<image>", "<video>"],
+    "llava": ["<image>"],
+    "internvl": ["<IMG_CONTEXT>", "<video>"],
+}
+CLIP = (0.97, 1.03)  # narrow, so that the clip acts on the small gaps of a random model
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return scripted_dataset(8, (1, 2))
+
+
+@pytest.fixture
+def contexts(monkeypatch):
+    """The contexts that are scored, in order: original, corrupted and cut of each generation batch."""
+    scored = []
+    plain = srpo.trainer.plain_log_probs
+
+    def spy(function, model, context, batch_size):
+        scored.append(context)
+        return plain(function, model, context, batch_size)
+
+    monkeypatch.setattr(srpo.trainer, "plain_log_probs", spy)
+    return scored
+
+
+class BareModel:
+    """Log-probabilities of one completion by one forward pass of the bare model: no padding, no TRL."""
+
+    def __init__(self, folder):
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+        self.processor = AutoProcessor.from_pretrained(folder)
+
+    def text(self, row):
+        messages = prepare_multimodal_messages(row["prompt"], images=row["images"])
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True)
+
+    @torch.no_grad()
+    def log_probs(self, row, images, completion):
+        inputs = self.processor(text=[self.text(row)], images=[images], return_tensors="pt")
+        start = inputs["input_ids"].size(1)
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([completion])], dim=1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        for name in ("mm_token_type_ids", "token_type_ids"):
+            if name in inputs:
+                inputs[name] = torch.cat([inputs[name], torch.zeros(1, len(completion), dtype=torch.long)], dim=1)
+        logits = self.model(**inputs).logits[0, start - 1 : -1] / TEMPERATURE
+        return logits.log_softmax(-1)[range(len(completion)), completion].tolist()
+
+    def patch(self, image):
+        """(width, height) of a patch of the model in pixels of an image, by what each processor does with its size."""
+        width, height = image.size
+        layout = self.model.config.model_type
+        if layout in ("qwen2_5_vl", "qwen3_vl"):
+            _, rows, columns = self.processor.image_processor([image], return_tensors="pt")["image_grid_thw"][0].tolist()
+            return width / columns, height / rows
+        if layout == "smolvlm":  # patches of 16 on an image whose longest edge is 128
+            return (16 * max(width, height) / 128,) * 2
+        if layout == "llava":  # patches of 16 on an image whose shortest edge is 64
+            return (16 * min(width, height) / 64,) * 2
+        return 8 * width / 32, 8 * height / 32  # internvl: patches of 8 on the whole image in one tile of 32 x 32
+
+    def corrupted(self, row, run_seed, step):
+        digest = hashlib.blake2b(self.text(row).encode(), digest_size=16)
+        for image in row["images"]:
+            digest.update(f"{image.size!r}".join(["(", f", {image.mode!r})"]).encode() + image.tobytes())
+        seed = corruption_seed(run_seed, step, digest.digest())
+        return [
+            corrupt(image, "patch_mask", seed=seed + i, ratio=0.6, patch_size=self.patch(image))
+            for i, image in enumerate(row["images"])
+        ]
+
+
+def gaps_by_hand(bare, row, completion, roles, run_seed):
+    """The gaps of one rollout, token by token."""
+    corrupted = bare.corrupted(row, run_seed, step=0)
+    original = bare.log_probs(row, row["images"], completion)
+    blinded = bare.log_probs(row, corrupted, completion)
+    kept = [t for t, role in enumerate(roles) if role != 1]
+    cut = dict(zip(kept, bare.log_probs(row, row["images"], [completion[t] for t in kept]), strict=True))
+    return [{0: 0.0, 1: original[t] - blinded[t], 2: original[t] - cut.get(t, 0.0)}[role] for t, role in enumerate(roles)]
+
+
+def weights_by_hand(gaps, roles):
+    """Method, section 3, in plain Python."""
+    chosen = [t for t, role in enumerate(roles) if role]
+    if not chosen:
+        return [1.0] * len(roles)
+    b = sum(gaps[t] for t in chosen) / len(chosen)
+    w = {t: min(max(math.exp(gaps[t] - b), CLIP[0]), CLIP[1]) for t in chosen}
+    mean = sum(w.values()) / len(w)
+    return [w[t] / mean if t in w else 1.0 for t in range(len(roles))]
+
+
+def test_gaps_weights_and_advantages_by_hand(layout_folder, tmp_path, rows):
+    config = {"temperature": TEMPERATURE, "credit_weight_min": CLIP[0], "credit_weight_max": CLIP[1]}
+    trainer = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=1, **config)
+    bare, (credit,) = BareModel(layout_folder), trainer.credits
+    assert {len(row["images"]) for row in credit.rows} == {1, 2}
+    checked, clipped = 0, 0
+    for i, row in enumerate(credit.rows):
+        length = int(credit.batch["completion_mask"][i].sum())
+        completion = credit.batch["completion_ids"][i, :length].tolist()
+        roles = credit.roles[i, :length].tolist()
+        checked += any(roles)
+        gaps = gaps_by_hand(bare, row, completion, roles, trainer.args.seed)
+        torch.testing.assert_close(credit.gaps[i, :length], torch.tensor(gaps), atol=1e-5, rtol=0)
+        weights = weights_by_hand(gaps, roles)
+        clipped += sum(w > 1.01 for w in weights)
+        torch.testing.assert_close(credit.weights[i, :length], torch.tensor(weights), atol=1e-5, rtol=0)
+    assert checked >= 3
+    assert clipped >= 3
+    assert max(abs(gap) for gap in credit.gaps[credit.roles == 1].tolist()) > 0.01
+    assert credit.batch["advantages"].equal(credit.advantages[:, None] * credit.weights)
+
+
+def test_invariants_on_real_batches(layout_folder, tmp_path, rows):
+    trainer = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=2)
+    for credit in trainer.credits:
+        role_tokens, structured = credit.roles != 0, (credit.roles != 0).any(1)
+        assert structured.any()
+        assert not structured.all()
+        for tensor in (credit.gaps, credit.weights, credit.batch["advantages"]):
+            assert tensor.shape == credit.batch["completion_ids"].shape
+            assert not tensor.requires_grad
+        assert credit.weights.isfinite().all()
+        assert (credit.weights > 0).all()
+        assert credit.weights[~role_tokens].eq(1).all()
+        means = (credit.weights * role_tokens).sum(1)[structured] / role_tokens.sum(1)[structured]
+        torch.testing.assert_close(means, torch.ones_like(means))
+        signs = credit.advantages.sign()[:, None].expand_as(credit.weights)
+        assert credit.batch["advantages"].sign().equal(signs)
+        assert not (credit.roles * (1 - credit.batch["completion_mask"])).any()
+    seen = {sign for credit in trainer.credits for sign in credit.advantages.sign().tolist()}
+    assert seen == {0.0, 1.0, -1.0}
+
+
+def images_of(context, per_row):
+    """The pixels of each image of a context, in order."""
+    pixels = context.vision["pixel_values"]
+    if "image_grid_thw" in context.vision:
+        return list(pixels.split(context.vision["image_grid_thw"].prod(-1).tolist()))
+    if context.num_tiles is not None:  # rows of tiles; both images of a row together
+        return list(pixels.split(context.num_tiles))
+    if pixels.dim() == 5:
+        return list(pixels)
+    return list(pixels.split(per_row))
+
+
+def test_corruption_changes_every_image_and_never_the_batch(layout_folder, tmp_path, rows, contexts):
+    srpo_run = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=1)
+    grpo_run = train(ScriptedGRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=1)
+    original, corrupted, cut = contexts
+    per_row = srpo_run.batches[0]["num_images"]
+    for before, after, same in zip(*(images_of(context, per_row) for context in contexts), strict=True):
+        assert before.shape == after.shape
+        assert not before.equal(after)
+        assert same.equal(before)
+    assert corrupted.completion_ids.equal(original.completion_ids)
+    assert not cut.completion_ids.equal(original.completion_ids)
+    ours, theirs = srpo_run.batches[0], grpo_run.batches[0]
+    assert ours.keys() == theirs.keys()
+    for name in ours.keys() - {"advantages"}:
+        same = ours[name].equal(theirs[name]) if isinstance(ours[name], torch.Tensor) else ours[name] == theirs[name]
+        assert same, name
+    assert ours["pixel_values"].equal(original.vision["pixel_values"])
+    assert theirs["advantages"].equal(srpo_run.credits[0].advantages)
+
+
+def test_one_corruption_per_prompt_and_another_one_each_step(layout_folder, tmp_path, contexts):
+    one_prompt = scripted_dataset(1, flat_every=9)
+    for seed in (3, 3, 4):
+        train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=one_prompt, per_device_train_batch_size=4, seed=seed)
+    corrupted = [context.vision["pixel_values"] for context in contexts[1::3]]
+    first, second, first_again, second_again, first_of_other_seed, _ = corrupted
+    for pixels in corrupted:
+        copies = pixels.reshape(4, -1)  # the four rollouts of the prompt
+        assert copies.equal(copies[:1].expand_as(copies))
+    assert first.equal(first_again)
+    assert second.equal(second_again)
+    assert not first.equal(second)
+    assert not first.equal(first_of_other_seed)
+
+
+def test_placeholders_are_never_sampled(layout_folder, tmp_path, rows):
+    trainer = make_trainer(SampledSRPO, layout_folder, tmp_path, max_completion_length=6)
+    tokens = PLACEHOLDERS[trainer.model.config.model_type]
+    banned = set(trainer.processing_class.tokenizer.convert_tokens_to_ids(tokens))
+    assert banned == set(placeholder_token_ids(trainer.model.config, trainer.processing_class))
+
+    def prefer_placeholders(module, args, logits):
+        return logits.index_add(-1, torch.tensor(sorted(banned)), torch.full((*logits.shape[:-1], len(banned)), 1e3))
+
+    def sampled():
+        prompts = [prepare_multimodal_messages(row["prompt"], row["images"]) for row in rows]
+        _, completion_ids, *_ = trainer._generate(prompts)
+        return {token for ids in completion_ids for token in ids}
+
+    trainer.model.get_output_embeddings().register_forward_hook(prefer_placeholders)
+    assert not banned & sampled()
+    trainer.generation_config.suppress_tokens = trainer.generation_kwargs["suppress_tokens"] = None
+    assert sampled() == banned
