@@ -1,7 +1,7 @@
 """Scripted rollouts: a small random model never writes a structured reply, so the tests put replies in its mouth.
 
-`ScriptedGRPO` and `ScriptedSRPO` differ from TRL's and from our trainer in what is sampled, and in nothing else. A reply
-depends on the prompt and on its place in the group, so ranks and micro-batches cannot change it.
+`ScriptedGRPO` and `ScriptedSRPO` differ from TRL's and from our trainer in what is sampled, and in nothing else. A
+reply depends on the prompt and on its place in the group, so ranks and micro-batches cannot change it.
 """
 
 import random
@@ -37,7 +37,7 @@ def reply(kind, rng):
 
 
 class ScriptedRollouts:
-    """In place of sampling: `kinds` cycles over a group, `plain_after` makes rollouts from a global index on unstructured."""
+    """In place of sampling: `kinds` cycles over a group; from global index `plain_after` on, all are unstructured."""
 
     kinds = KINDS
     plain_after = None
@@ -126,7 +126,16 @@ def lora(**options):
 
 
 def make_trainer(
-    cls, model, output_dir, *, train_dataset=None, reward_funcs=reward, peft_config=None, callbacks=None, eval_dataset=None, **config
+    cls,
+    model,
+    output_dir,
+    *,
+    train_dataset=None,
+    reward_funcs=reward,
+    peft_config=None,
+    callbacks=None,
+    eval_dataset=None,
+    **config,
 ):
     """A trainer with two groups of four rollouts a step and settings that keep tests short."""
     transformers.set_seed(11)

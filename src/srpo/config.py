@@ -31,8 +31,8 @@ class SRPOConfig(GRPOConfig):
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
         scoring: how contrast log-probabilities are computed; "plain" runs whole forward passes.
         response_format: names of the perception, reasoning and answer tags, separated by commas.
-        ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward pass
-            would look for the image that they announce.
+        ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward
+            pass would look for the image that they announce.
         freeze_vision_tower: train the language model only (as EasyR1 can), which keeps perception stable in small runs.
 
     Raises:
@@ -64,11 +64,11 @@ class SRPOConfig(GRPOConfig):
         _require("corruption", self.corruption, tuple(CORRUPTIONS))
         _require("reasoning_contrast", self.reasoning_contrast, REASONING_CONTRASTS)
         _require("scoring", self.scoring, SCORINGS)
-        check_parameters(
-            self.credit_temperature, self.credit_weight_min, self.credit_weight_max, self.credit_baseline
-        )
+        check_parameters(self.credit_temperature, self.credit_weight_min, self.credit_weight_max, self.credit_baseline)
         if not 0 <= self.credit_strength <= 1:
-            raise ValueError(f"credit_strength {self.credit_strength} must lie in [0, 1]; 0 is GRPO, 1 the whole credit")
+            raise ValueError(
+                f"credit_strength {self.credit_strength} must lie in [0, 1]; 0 is GRPO, 1 the whole credit"
+            )
         if not 0 < self.corruption_ratio <= 1:
             raise ValueError(
                 f"corruption_ratio {self.corruption_ratio} must lie in (0, 1]; it is the share of the image that is "
@@ -83,8 +83,8 @@ class SRPOConfig(GRPOConfig):
         remedy = 'unset it, or set credit="uniform" to train with GRPO\'s credit'
         if self.loss_type in ("vespo", "luspo"):
             raise ValueError(
-                f"loss_type {self.loss_type!r} assumes one advantage per sequence and cannot be combined with token-level "
-                f'credit {self.credit!r}; use "grpo", "dapo", "dr_grpo", "bnpo", "cispo" or "sapo", or set '
+                f"loss_type {self.loss_type!r} assumes one advantage per sequence and cannot be combined with "
+                f'token-level credit {self.credit!r}; use "grpo", "dapo", "dr_grpo", "bnpo", "cispo" or "sapo", or set '
                 'credit="uniform"'
             )
         if self.importance_sampling_level != "token":

@@ -125,9 +125,7 @@ def build_contexts(
     }
 
 
-def contrast_gaps(
-    log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str
-) -> torch.Tensor:
+def contrast_gaps(log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str) -> torch.Tensor:
     """Log-probability gaps, one per role token, 0 at neutral tokens.
 
         t in P:  s_t = log π(y_t | x, I, y_<t) - log π(y_t | x, Ĩ, y_<t)

@@ -23,7 +23,7 @@ def instruction(response_format: ResponseFormat | None = None) -> str:
     """Return the English instruction that asks for the three blocks of a structured response [choice]."""
     tags = response_format or ResponseFormat()
     contents = {
-        "perception": "only those facts seen in the image that the question needs",
+        "perception": "what is seen in the image, facts only",
         "reasoning": "how the answer follows from these facts",
         "answer": "the final answer and nothing else",
     }

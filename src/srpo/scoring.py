@@ -15,7 +15,9 @@ LogProbFunction = Callable[..., tuple[torch.Tensor, ...]]
 
 
 @torch.no_grad()
-def plain_log_probs(log_prob_function: LogProbFunction, model: nn.Module, context: Context, batch_size: int) -> torch.Tensor:
+def plain_log_probs(
+    log_prob_function: LogProbFunction, model: nn.Module, context: Context, batch_size: int
+) -> torch.Tensor:
     """Log-probabilities of the original completion tokens under a context, by whole forward passes over every row.
 
     The number of passes depends on B and `batch_size` alone, never on the rollouts, so all ranks make as many.

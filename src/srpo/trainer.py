@@ -5,9 +5,11 @@ How it departs from `trl.GRPOTrainer`:
 2. rows of text and rows of images may share a batch;
 3. placeholder tokens of images and videos are never sampled;
 4. `freeze_vision_tower` leaves the vision tower out of training;
-5. metrics under `srpo/` (docs/metrics.md).
+5. resuming loads the weights of models that are saved under other names than they have (`srpo.checkpoints`);
+6. metrics under `srpo/` (docs/metrics.md).
 """
 
+import inspect
 import math
 import textwrap
 import time
@@ -21,6 +23,7 @@ from PIL import Image
 from trl import GRPOTrainer
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 
+from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig
 from srpo.contrast import Context, build_contexts, contrast_gaps
 from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
@@ -38,6 +41,7 @@ from srpo.vision import (
     patch_size,
     placeholder_token_ids,
     prompt_key,
+    rows_with_image_lists,
 )
 
 logger = get_logger(__name__)
@@ -46,9 +50,9 @@ WARN_AFTER_BATCHES = 3
 MIN_STRUCTURED = 0.05
 
 UNSTRUCTURED_WARNING = (
-    "only {fraction:.1%} of the rollouts of the first batches follow the response format {format}, so almost every token gets "
-    "plain GRPO credit; check that the prompt asks for the format, that its tags are not special tokens of the "
-    "tokenizer, and that max_completion_length leaves room for the answer block"
+    "only {fraction:.1%} of the rollouts of the first batches follow the response format {format}, so almost every "
+    "token gets plain GRPO credit; check that the prompt asks for the format, that its tags are not special tokens of "
+    "the tokenizer, and that max_completion_length leaves room for the answer block"
 )
 
 
@@ -69,6 +73,9 @@ class SRPOTrainer(GRPOTrainer):
     Source: arXiv 2605.07274.
     """
 
+    args: SRPOConfig
+    model: Any
+    processing_class: Any
     _tag_names = ["trl", "srpo"]  # noqa: RUF012
     _name = "SRPO"
     _paper = {  # noqa: RUF012
@@ -88,11 +95,16 @@ class SRPOTrainer(GRPOTrainer):
     ) -> None:
         args = args if args is not None else SRPOConfig("srpo-output")
         if not isinstance(args, SRPOConfig):
-            raise TypeError(f"args is a {type(args).__name__} and must be an SRPOConfig; replace GRPOConfig by SRPOConfig")
+            raise TypeError(
+                f"args is a {type(args).__name__} and must be an SRPOConfig; replace GRPOConfig by SRPOConfig"
+            )
         if args.credit != "uniform":
-            _refuse_tools(kwargs)
+            _refuse_tools(
+                inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *positional, **kwargs).arguments
+            )
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
-        if args.corruption == "other_image" and isinstance(self.train_dataset, IterableDataset):
+        needs_whole_data = args.credit != "uniform" and args.corruption == "other_image"
+        if needs_whole_data and isinstance(self.train_dataset, IterableDataset):
             raise ValueError(
                 'corruption "other_image" draws images from the whole data set and this one is a stream; '
                 "load it whole or choose another corruption"
@@ -112,9 +124,12 @@ class SRPOTrainer(GRPOTrainer):
     def _ban(self, token_ids: list[int]) -> None:
         """Never sample these tokens: the next forward pass would look for the image that they stand for."""
         if self.use_vllm:
-            bias = {token_id: -100.0 for token_id in token_ids}
+            bias = dict.fromkeys(token_ids, -100.0)
             kwargs = self.vllm_generation.generation_kwargs
-            self.vllm_generation.generation_kwargs = {**kwargs, "logit_bias": {**bias, **(kwargs.get("logit_bias") or {})}}
+            self.vllm_generation.generation_kwargs = {
+                **kwargs,
+                "logit_bias": {**bias, **(kwargs.get("logit_bias") or {})},
+            }
         else:
             suppressed = sorted({*token_ids, *(self.generation_config.suppress_tokens or [])})
             self.generation_config.suppress_tokens = suppressed
@@ -127,6 +142,7 @@ class SRPOTrainer(GRPOTrainer):
         return *generated, images, tool_images
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        inputs = rows_with_image_lists(inputs)
         batch = super()._generate_and_score_completions(inputs)
         mask = batch["completion_mask"].bool()
         if "tool_mask" in batch:
@@ -139,11 +155,27 @@ class SRPOTrainer(GRPOTrainer):
             advantages = batch["advantages"]  # (B,)
             gaps, weights = self._assign_credit(inputs, batch, roles)
             record = CreditBatch(
-                self.state.global_step, inputs, batch, self._local_rewards(len(inputs)), advantages, roles, gaps, weights
+                self.state.global_step,
+                inputs,
+                batch,
+                self._local_rewards(len(inputs)),
+                advantages,
+                roles,
+                gaps,
+                weights,
             )
             for observe in self.observers:
                 observe(record)
         return batch
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if model is not None or not load_weights(self.model, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        if sharded or not load_weights(self.model, self.state.best_model_checkpoint or ""):
+            super()._load_best_model()
 
     def _assign_credit(
         self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor
@@ -156,7 +188,7 @@ class SRPOTrainer(GRPOTrainer):
         credited = roles
         if self.args.credit in ("perception", "reasoning"):
             credited = roles * (roles == Role[self.args.credit.upper()])
-        parameters = {
+        parameters: dict[str, Any] = {
             "temperature": self.args.credit_temperature,
             "weight_min": self.args.credit_weight_min,
             "weight_max": self.args.credit_weight_max,
@@ -174,7 +206,7 @@ class SRPOTrainer(GRPOTrainer):
         total = self.accelerator.num_processes * count
         return {
             name: [None if math.isnan(value) else value for value in list(values)[-total:][start : start + count]]
-            for name, values in self._logs["rewards"].items()
+            for name, values in dict(self._logs["rewards"]).items()
         }
 
     def _contrast_gaps(self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor) -> torch.Tensor:
@@ -199,10 +231,10 @@ class SRPOTrainer(GRPOTrainer):
         """The image inputs of the batch with every image corrupted, made the way TRL makes the original ones."""
         if not original.vision:
             return {}
+        template: Any = self.chat_template_kwargs
         prompts = [prepare_multimodal_messages(row["prompt"], images=column_images(row)) for row in inputs]
         texts = [
-            apply_chat_template({"prompt": prompt}, self.processing_class, **self.chat_template_kwargs)["prompt"]
-            for prompt in prompts
+            apply_chat_template({"prompt": prompt}, self.processing_class, **template)["prompt"] for prompt in prompts
         ]
         images = [message_images(prompt) for prompt in prompts]
         corrupted = corrupt_rows(

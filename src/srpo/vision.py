@@ -35,6 +35,16 @@ def column_images(row: dict[str, Any]) -> list[Image.Image]:
     return [] if row.get("image") is None else [row["image"]]
 
 
+def rows_with_image_lists(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Data rows whose `images` are lists, [] for text; unchanged where there is no column of images.
+
+    TRL takes a batch of [] for text, but asks the processor for the images of a batch of None, which stops on them.
+    """
+    if not rows or not {"image", "images"} & rows[0].keys():
+        return rows
+    return [{**row, "images": column_images(row)} for row in rows]
+
+
 def prompt_key(text: str, images: Sequence[Image.Image]) -> bytes:
     """A stable name for a prompt: 16 bytes of blake2b over its text and the pixels of its images."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
@@ -44,11 +54,13 @@ def prompt_key(text: str, images: Sequence[Image.Image]) -> bytes:
     return digest.digest()
 
 
-def patch_size(config: Any, image_processor: Any, image: Image.Image, grid: Sequence[int] | None) -> tuple[float, float]:
+def patch_size(
+    config: Any, image_processor: Any, image: Image.Image, grid: Sequence[int] | None
+) -> tuple[float, float]:
     """Width and height of one patch of the model, in pixels of the image as it is before resizing.
 
-    With a grid (t, h, w) of patches, as Qwen-VL's processors return, it is exact: (width / w, height / h). Other layouts
-    resize to `image_processor.size`, from which the scale follows: one patch is patch_size * (image side / size).
+    With a grid (t, h, w) of patches, as Qwen-VL's processors return, it is exact: (width / w, height / h). Other
+    layouts resize to `image_processor.size`, from which the scale follows: patch_size * (image side / size).
 
     Args:
         config: the model's config; `config.vision_config.patch_size` is in processed pixels.
@@ -126,15 +138,17 @@ def placeholder_token_ids(config: Any, processor: Any) -> list[int]:
     named = [str(getattr(owner, name, None)) for owner in (processor, tokenizer) for name in PLACEHOLDER_TOKENS]
     candidates = [vocabulary.get(token) for token in named]
     for suffix in ("id", "index"):
-        candidates += [getattr(owner, f"{name}_{suffix}", None) for owner in (config, processor) for name in PLACEHOLDER_TOKENS]
+        candidates += [
+            getattr(owner, f"{name}_{suffix}", None) for owner in (config, processor) for name in PLACEHOLDER_TOKENS
+        ]
     return sorted({token_id for token_id in candidates if isinstance(token_id, int) and token_id >= 0})
 
 
-def drop_unused_vision_inputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+def drop_unused_vision_inputs(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
     """Forward pre-hook: rows without an image token go through without image inputs.
 
-    A micro-batch of a mixed data set may hold rows of text only. Its slice of the pixels is empty, or padding, and every
-    model stops on that.
+    A micro-batch of a mixed data set may hold rows of text only. Its slice of the pixels is empty, or padding, and
+    every model stops on that.
     """
     if kwargs.get("pixel_values") is None or kwargs.get("input_ids") is None:
         return None

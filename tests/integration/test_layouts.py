@@ -56,7 +56,7 @@ class BareModel:
 
     @torch.no_grad()
     def log_probs(self, row, images, completion):
-        inputs = self.processor(text=[self.text(row)], images=[images], return_tensors="pt")
+        inputs = self.processor(text=[self.text(row)], images=[images] if images else None, return_tensors="pt")
         start = inputs["input_ids"].size(1)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([completion])], dim=1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
@@ -71,7 +71,9 @@ class BareModel:
         width, height = image.size
         layout = self.model.config.model_type
         if layout in ("qwen2_5_vl", "qwen3_vl"):
-            _, rows, columns = self.processor.image_processor([image], return_tensors="pt")["image_grid_thw"][0].tolist()
+            _, rows, columns = self.processor.image_processor([image], return_tensors="pt")["image_grid_thw"][
+                0
+            ].tolist()
             return width / columns, height / rows
         if layout == "smolvlm":  # patches of 16 on an image whose longest edge is 128
             return (16 * max(width, height) / 128,) * 2
@@ -82,7 +84,7 @@ class BareModel:
     def corrupted(self, row, run_seed, step):
         digest = hashlib.blake2b(self.text(row).encode(), digest_size=16)
         for image in row["images"]:
-            digest.update(f"{image.size!r}".join(["(", f", {image.mode!r})"]).encode() + image.tobytes())
+            digest.update(f"({image.size}, '{image.mode}')".encode() + image.tobytes())
         seed = corruption_seed(run_seed, step, digest.digest())
         return [
             corrupt(image, "patch_mask", seed=seed + i, ratio=0.6, patch_size=self.patch(image))
@@ -90,14 +92,16 @@ class BareModel:
         ]
 
 
-def gaps_by_hand(bare, row, completion, roles, run_seed):
+def gaps_by_hand(bare, row, completion, roles, run_seed, contrast):
     """The gaps of one rollout, token by token."""
     corrupted = bare.corrupted(row, run_seed, step=0)
     original = bare.log_probs(row, row["images"], completion)
     blinded = bare.log_probs(row, corrupted, completion)
     kept = [t for t, role in enumerate(roles) if role != 1]
-    cut = dict(zip(kept, bare.log_probs(row, row["images"], [completion[t] for t in kept]), strict=True))
-    return [{0: 0.0, 1: original[t] - blinded[t], 2: original[t] - cut.get(t, 0.0)}[role] for t, role in enumerate(roles)]
+    shown = corrupted if contrast == "blind" else row["images"]
+    cut = dict(zip(kept, bare.log_probs(row, shown, [completion[t] for t in kept]), strict=True))
+    whole = blinded if contrast == "blind" else original
+    return [{0: 0.0, 1: original[t] - blinded[t], 2: whole[t] - cut.get(t, 0.0)}[role] for t, role in enumerate(roles)]
 
 
 def weights_by_hand(gaps, roles):
@@ -111,26 +115,44 @@ def weights_by_hand(gaps, roles):
     return [w[t] / mean if t in w else 1.0 for t in range(len(roles))]
 
 
-def test_gaps_weights_and_advantages_by_hand(layout_folder, tmp_path, rows):
-    config = {"temperature": TEMPERATURE, "credit_weight_min": CLIP[0], "credit_weight_max": CLIP[1]}
-    trainer = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=1, **config)
-    bare, (credit,) = BareModel(layout_folder), trainer.credits
-    assert {len(row["images"]) for row in credit.rows} == {1, 2}
-    checked, clipped = 0, 0
+def check_by_hand(folder, trainer):
+    """Compare the first batch of a run with gaps and weights computed row by row."""
+    bare, credit = BareModel(folder), trainer.credits[0]
+    clipped = 0
     for i, row in enumerate(credit.rows):
         length = int(credit.batch["completion_mask"][i].sum())
         completion = credit.batch["completion_ids"][i, :length].tolist()
         roles = credit.roles[i, :length].tolist()
-        checked += any(roles)
-        gaps = gaps_by_hand(bare, row, completion, roles, trainer.args.seed)
+        gaps = gaps_by_hand(bare, row, completion, roles, trainer.args.seed, trainer.args.reasoning_contrast)
         torch.testing.assert_close(credit.gaps[i, :length], torch.tensor(gaps), atol=1e-5, rtol=0)
         weights = weights_by_hand(gaps, roles)
         clipped += sum(w > 1.01 for w in weights)
         torch.testing.assert_close(credit.weights[i, :length], torch.tensor(weights), atol=1e-5, rtol=0)
-    assert checked >= 3
+    assert (credit.roles != 0).any(1).sum() >= 3
     assert clipped >= 3
-    assert max(abs(gap) for gap in credit.gaps[credit.roles == 1].tolist()) > 0.01
     assert credit.batch["advantages"].equal(credit.advantages[:, None] * credit.weights)
+    return credit
+
+
+NARROW = {"temperature": TEMPERATURE, "credit_weight_min": CLIP[0], "credit_weight_max": CLIP[1], "max_steps": 1}
+
+
+@pytest.mark.parametrize("images_per_row", [(1, 2), (0, 1)], ids=["one_and_two_images", "text_and_image"])
+def test_gaps_weights_and_advantages_by_hand(layout_folder, tmp_path, images_per_row):
+    data = scripted_dataset(4, images_per_row)
+    split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    trainer = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=data, **NARROW, **split)
+    credit = check_by_hand(layout_folder, trainer)
+    images = torch.tensor([len(row["images"]) for row in credit.rows])
+    assert set(images.tolist()) == set(images_per_row)
+    perception = credit.roles == 1
+    assert credit.gaps[(images > 0)[:, None] & perception].abs().max() > 0.01
+    assert credit.gaps[(images == 0)[:, None] & perception].abs().sum() == 0
+
+
+def test_blind_contrast_by_hand(qwen_folder, tmp_path, rows):
+    options = {"train_dataset": rows, "reasoning_contrast": "blind"}
+    check_by_hand(qwen_folder, train(ScriptedSRPO, qwen_folder, tmp_path, **NARROW, **options))
 
 
 def test_invariants_on_real_batches(layout_folder, tmp_path, rows):

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -164,6 +165,18 @@ def test_special_tokens_anywhere_change_nothing_but_their_place(tokenizer, reply
             mixed.append(token)
             expected.append(role)
         assert token_roles([mixed], tokenizer)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_tokens_are_aligned_to_the_end(tokenizer, seed):
+    """Llama decodes a run of bytes as a whole, and strips a space in front, so its windows are easily led astray."""
+    rng = random.Random(seed)
+    ids = [rng.randrange(len(tokenizer)) for _ in range(1000)]
+    text, spans = token_spans(ids, tokenizer)
+    assert text == decode(tokenizer, ids)
+    assert spans[-1][1] == len(text)
+    assert max(end - start for start, end in spans) <= max(map(len, tokenizer.get_vocab()))
+    assert all(later[0] - 1 <= sooner[1] <= later[1] + 1 for sooner, later in pairwise(spans))
 
 
 def test_tags_registered_as_special_tokens_vanish_and_leave_the_row_neutral():

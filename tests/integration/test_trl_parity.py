@@ -31,7 +31,12 @@ def assert_identical(run, reference):
 def test_uniform_and_strength_zero_are_grpo(qwen_folder, tmp_path, rows, loss_type, adapter):
     def run(cls, **config):
         peft_config = lora(lora_dropout=0.1) if adapter else None  # dropout: scoring must draw no random number
-        options = {"loss_type": loss_type, "max_steps": STEPS, "steps_per_generation": 2, "per_device_train_batch_size": 4}
+        options = {
+            "loss_type": loss_type,
+            "max_steps": STEPS,
+            "steps_per_generation": 2,
+            "per_device_train_batch_size": 4,
+        }
         return train(cls, qwen_folder, tmp_path, train_dataset=rows, peft_config=peft_config, **options, **config)
 
     grpo = run(ScriptedGRPO)
@@ -46,7 +51,8 @@ def test_uniform_and_strength_zero_are_grpo(qwen_folder, tmp_path, rows, loss_ty
 def test_with_real_sampling(qwen_folder, tmp_path, rows, ban):
     banned = placeholder_token_ids(AutoConfig.from_pretrained(qwen_folder), AutoProcessor.from_pretrained(qwen_folder))
     options = {"train_dataset": rows, "max_steps": STEPS, "max_completion_length": 12}
-    grpo = train(SampledGRPO, qwen_folder, tmp_path, generation_kwargs={"suppress_tokens": banned} if ban else None, **options)
+    generation = {"suppress_tokens": banned} if ban else None
+    grpo = train(SampledGRPO, qwen_folder, tmp_path, generation_kwargs=generation, **options)
     for config in ({"credit": "uniform"}, {"credit_strength": 0.0}):
         run = train(SampledSRPO, qwen_folder, tmp_path, ban_placeholder_tokens=ban, **options, **config)
         for ours, theirs in zip(run.batches, grpo.batches, strict=True):

@@ -108,7 +108,7 @@ def test_masked_cells_keep_the_other_pixels():
     assert (np.asarray(corrupted)[keep] == np.asarray(image)[keep]).all()
 
 
-@pytest.mark.parametrize(("width", "columns"), [(100, 7), (300, 21), (224, 16), (37, 5), (997, 71)])
+@pytest.mark.parametrize(("width", "columns"), [(100, 7), (224, 16), (997, 71), (18, 14), (203, 49)])
 def test_fractional_patches_make_as_many_cells_as_the_model_has(width, columns):
     masked = black(corrupt(picture(width, 10), seed=1, ratio=0.5, patch_size=(width / columns, 10)))[0]
     edges = [int(np.ceil(k * width / columns - 1e-6)) for k in range(columns + 1)]

@@ -208,8 +208,8 @@ def test_a_token_across_a_closing_tag_goes_with_the_majority_of_its_characters(s
 def test_a_token_over_two_roles_is_neutral_unless_one_prevails():
     # "abcdefgh</p><t>i": 8 perception, 7 neutral, 1 reasoning
     assert roles_of("<p>", "abcdefgh</p><t>i", "j", "</t>", "<a>", "e", "</a>") == [0, 1, 2, 0, 0, 2, 0]
-    # "abcdefg</p><t>hijklmn": 7 of each
-    assert roles_of("<p>", "x", "abcdefg</p><t>hijklmn", "</t>", "<a>", "e", "</a>") == [0, 1, 0, 0, 0, 2, 0]
+    # "abcdefgh</p><t>ijklmnop": 8 perception, 7 neutral, 8 reasoning
+    assert roles_of("<p>", "x", "abcdefgh</p><t>ijklmnop", "</t>", "<a>", "e", "</a>") == [0, 1, 0, 0, 0, 2, 0]
 
 
 def test_each_part_of_a_split_character_has_the_role_of_the_character():

@@ -31,11 +31,11 @@ class JobArguments:
 
     dataset_name: str = field(
         default="shapes",
-        metadata={"help": "Also --dataset: shapes (built in), a file, a folder, or a hub id (org/set or org/set:config)."},
+        metadata={"help": "Also --dataset: shapes (built in), a file, a folder or a hub id (org/set[:config])."},
     )
     dataset_train_split: str | None = field(default=None, metadata={"help": "Split to train on; found by default."})
     dataset_test_split: str | None = field(
-        default=None, metadata={"help": "Split to evaluate on; by default validation, test, or 10 %% held out of train."}
+        default=None, metadata={"help": "Split to evaluate on; by default validation, test or 10 %% of train."}
     )
     columns: str | None = field(
         default=None, metadata={"help": "Names of the data set's columns, such as question=problem,answer=gt."}
@@ -80,7 +80,8 @@ def parse(arguments: Sequence[str]) -> Job:
     """
     arguments = [_unalias(argument) for argument in arguments]
     path, arguments = _take_config(arguments)
-    parser = _Parser((JobArguments, SRPOConfig, ModelConfig), prog="srpo train", allow_abbrev=False)
+    kinds: Any = (JobArguments, SRPOConfig, ModelConfig)
+    parser = _Parser(kinds, prog="srpo train", allow_abbrev=False)
     given: dict[str, Any] = {}
     if path:
         given = _read_yaml(Path(path))

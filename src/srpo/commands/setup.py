@@ -21,7 +21,7 @@ from srpo.roles import ResponseFormat
 DECODE_UP_TO = 2000  # rows; of a larger set only the headers of the images are read before training
 FORMAT_WEIGHT = 0.1  # 0.9 accuracy + 0.1 format: EasyR1, VPPO
 
-RewardFunction = Callable[..., list[float | None]]
+RewardFunction = Callable[..., Sequence[float | None]]
 
 
 def resolve_model(job: Job) -> tuple[str, Any, Any]:

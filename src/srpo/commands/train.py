@@ -1,6 +1,5 @@
 """`srpo train`: data, rewards, model and trainer from options; before and after; a run directory."""
 
-import json
 import logging
 import time
 import warnings
@@ -8,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from datasets import Dataset
 from rich.console import Console
@@ -19,6 +17,7 @@ from trl import get_peft_config, get_quantization_config
 
 from srpo.cli import UsageError
 from srpo.commands.arguments import Job, parse
+from srpo.commands.plan import describe
 from srpo.commands.setup import RewardFunction, check_tags, load_data, make_rewards, resolve_model, resumable
 from srpo.data import DataError
 from srpo.roles import ResponseFormat
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     elif len(job.config.reward_weights) == len(job.arguments.reward_funcs) < len(weights):
         job.config.reward_weights = [*job.config.reward_weights, 0.0]
     run = _run_directory(job)
-    show_plan(console, _plan(job, name, model_config, processor, train, held_out, run))
+    show_plan(console, describe(job, name, model_config, processor, train, held_out, run))
     if job.arguments.dry_run:
         console.print("\nDry run: everything above was resolved and checked; nothing was trained or written.")
         return 0
@@ -90,8 +89,10 @@ def _train(job: Job, trainer: SRPOTrainer, run: Path, console: Console, argument
 
 
 def _show_next_steps(console: Console, job: Job, run: Path) -> None:
-    baseline = "" if job.config.credit == "uniform" else (
-        f"\n  compare    srpo train --config {run}/config.yaml --credit uniform    (GRPO, one option apart)"
+    baseline = (
+        ""
+        if job.config.credit == "uniform"
+        else (f"\n  compare    srpo train --config {run}/config.yaml --credit uniform    (GRPO, one option apart)")
     )
     console.print(
         f"""
@@ -109,9 +110,10 @@ def _evaluate(trainer: SRPOTrainer, moment: str, console: Console) -> dict[str, 
     if trainer.eval_dataset is None:
         return {}
     figures = trainer.evaluate()
+    questions = len(trainer.eval_dataset)  # type: ignore[arg-type]
     named = {name: figures[key] for name, key in HELD_OUT.items() if figures.get(key) is not None}
     listed = ", ".join(f"{name} {value:.3f}" for name, value in named.items())
-    console.print(f"\nHeld out, {moment} training ({len(trainer.eval_dataset)} questions): {listed}\n")
+    console.print(f"\nHeld out, {moment} training ({questions} questions): {listed}\n")
     return named
 
 
@@ -132,8 +134,10 @@ def _make_trainer(
         "attn_implementation": job.model.attn_implementation,
         "dtype": job.model.dtype,
     }
-    given = config.model_init_kwargs or {}
-    config.model_init_kwargs = {k: v for k, v in chosen.items() if v is not None} | dict(given)
+    given: Any = config.model_init_kwargs or {}
+    if job.model.use_peft and not (job.model.lora_target_modules or job.model.lora_target_parameters):
+        job.model.lora_target_modules = ["all-linear"]  # PEFT has no default of its own for most of these models
+    config.model_init_kwargs = {k: v for k, v in chosen.items() if v is not None} | given
     try:
         trainer = SRPOTrainer(
             name,
@@ -187,38 +191,6 @@ def _checkpoint(job: Job, run: Path) -> bool | str | None:
     if not resumable(run):
         raise UsageError(f"output_dir {run} holds no checkpoint to resume from; leave --resume_from_checkpoint out")
     return True
-
-
-def _plan(
-    job: Job, name: str, model_config: Any, processor: Any, train: Dataset, held_out: Dataset | None, run: Path
-) -> dict[str, str]:
-    config = job.config
-    prompts = config.generation_batch_size // config.num_generations
-    steps = config.max_steps if config.max_steps > 0 else int(len(train) * config.num_train_epochs // max(1, prompts))
-    credit = config.credit if config.credit == "uniform" else (
-        f"{config.credit}: {config.corruption} corruption, temperature {config.credit_temperature:g}, weights clipped to "
-        f"[{config.credit_weight_min:g}, {config.credit_weight_max:g}], strength {config.credit_strength:g}"
-    )
-    row = train[0]
-    text = processor.apply_chat_template(row["prompt"], add_generation_prompt=True)
-    tokens = processor(images=row["images"] or None, text=text)["input_ids"]
-    return {
-        "model": f"{name} ({model_config.model_type}, {type(processor).__name__})",
-        "data": f"{job.arguments.dataset_name}: {len(train)} rows to train on, "
-        f"{len(held_out) if held_out is not None else 0} held out",
-        "first prompt": f"{row['question'][:80]!r}, {len(tokens[0])} tokens with {len(row['images'])} image(s)",
-        "credit": credit,
-        "rewards": ", ".join(
-            f"{weight:g} x {reward}"
-            for weight, reward in zip(config.reward_weights or [], job.arguments.reward_funcs, strict=False)
-        ),
-        "rollouts": f"{prompts} prompts x {config.num_generations} a generation, up to {config.max_completion_length} "
-        f"tokens each, temperature {config.temperature:g}",
-        "optimizer": f"{steps} steps, learning rate {config.learning_rate:g}, loss {config.loss_type}, beta {config.beta:g}, "
-        f"seed {config.seed}",
-        "device": f"{config.device} x {config.world_size}, {torch.get_num_threads()} threads",
-        "run": str(run),
-    }
 
 
 def _quiet() -> None:

@@ -13,6 +13,3 @@ class Grade:
     correct: bool
     rule: str
     reason: str
-
-    def __bool__(self) -> bool:
-        return self.correct

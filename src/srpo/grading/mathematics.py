@@ -47,20 +47,26 @@ def compare(reply: str, reference: str, timeout: float) -> Grade:
 
 def _compare(reply: str, reference: str, timeout: float) -> Grade:
     reply, reference = _peeled(reply), _peeled(reference)
-    wanted, given = parse_quantity(reference, glued_units=False), parse_quantity(reply)
-    if wanted is not None and given is not None:
-        equal = quantities_equal(wanted, given)
-        return Grade(equal, "number", f"{reply} {'equals' if equal else 'is not'} {reference}")
-    if wanted is not None or not (_PARTS_STAY_TOGETHER.search(reference) or _PARTS_STAY_TOGETHER.search(reply)):
-        wanted_list = _elements(reference) if wanted is None else None
-        given_list = _elements(reply) if given is None else None
-        if wanted_list and given_list:
-            return _compare_lists(given_list, wanted_list, timeout)
-        if wanted_list or given_list:
+    if (numbers := _compare_numbers(reply, reference)) is not None:
+        return numbers
+    if not _PARTS_STAY_TOGETHER.search(reference) and not _PARTS_STAY_TOGETHER.search(reply):
+        wanted = None if parse_quantity(reference) else _elements(reference)
+        given = None if parse_quantity(reply) else _elements(reply)
+        if wanted and given:
+            return _compare_lists(given, wanted, timeout)
+        if wanted or given:
             return Grade(False, "list", f"{reply!r} and {reference!r} do not name the same number of values")
     if "=" in reference or "=" in reply:
         return _compare_equations(reply, reference, timeout)
     return _compare_expressions(reply, reference, timeout)
+
+
+def _compare_numbers(reply: str, reference: str) -> Grade | None:
+    wanted, given = parse_quantity(reference, glued_units=False), parse_quantity(reply)
+    if wanted is None or given is None:
+        return None
+    equal = quantities_equal(wanted, given)
+    return Grade(equal, "number", f"{reply} {'equals' if equal else 'is not'} {reference}")
 
 
 def _compare_lists(reply: tuple[str, list[str]], reference: tuple[str, list[str]], timeout: float) -> Grade:
@@ -85,30 +91,28 @@ def _compare_lists(reply: tuple[str, list[str]], reference: tuple[str, list[str]
 
 
 def _compare_equations(reply: str, reference: str, timeout: float) -> Grade:
-    wanted, given = latex.split_top_level(reference, _EQUALS), latex.split_top_level(reply, _EQUALS)
-    wanted_name = wanted[0] if len(wanted) == 2 and _VARIABLE.fullmatch(wanted[0]) else None
-    given_name = given[0] if len(given) > 1 and _VARIABLE.fullmatch(given[0]) else None
-    same_name = given_name is None or wanted_name is None or canonical(given_name) == canonical(wanted_name)
-    values = given[1:] if given_name is not None else given
-    if (
-        (len(wanted) == 1 or wanted_name is not None)
-        and same_name
-        and not (wanted_name and given_name is None and len(given) > 1)
-    ):
-        grade = Grade(False, "math", "an equation without a value")
-        for value in values:
-            grade = _compare_expressions(_peeled(value), _peeled(wanted[-1]), timeout)
-            if not grade.correct:
-                break
-        return grade
-    return _compare_expressions(reply, reference, timeout)
+    wanted_name, wanted = _named_values(reference)
+    given_name, given = _named_values(reply)
+    names_differ = bool(wanted_name and given_name) and canonical(wanted_name) != canonical(given_name)
+    if len(wanted) > 1 or names_differ or (wanted_name and not given_name and len(given) > 1):
+        return _compare_expressions(reply, reference, timeout)
+    grade = Grade(False, "math", "an equation without a value")
+    for value in given:
+        grade = _compare_expressions(_peeled(value), _peeled(wanted[0]), timeout)
+        if not grade.correct:
+            break
+    return grade
+
+
+def _named_values(equation: str) -> tuple[str, list[str]]:
+    """Split "x = 2 + 2 = 4" into "x" and ["2 + 2", "4"]; the name is "" where the left side is no name."""
+    sides = latex.split_top_level(equation, _EQUALS)
+    return (sides[0], sides[1:]) if len(sides) > 1 and _VARIABLE.fullmatch(sides[0]) else ("", sides)
 
 
 def _compare_expressions(reply: str, reference: str, timeout: float) -> Grade:
-    wanted, given = parse_quantity(reference, glued_units=False), parse_quantity(reply)
-    if wanted is not None and given is not None:
-        equal = quantities_equal(wanted, given)
-        return Grade(equal, "number", f"{reply} {'equals' if equal else 'is not'} {reference}")
+    if (numbers := _compare_numbers(reply, reference)) is not None:
+        return numbers
     (wanted_value, wanted_unit), (given_value, given_unit) = split_unit(reference, glued_units=False), split_unit(reply)
     if not units_agree(wanted_unit, given_unit):
         return Grade(False, "number", f"the unit {given_unit} is not {wanted_unit}")

@@ -72,7 +72,7 @@ class ProgressCallback(TrainerCallback):
             self.task = self.bar.add_task("train", total=state.max_steps, completed=state.global_step, figures="")
             self.bar.start()
         else:
-            self.console.print("  ".join(["step".rjust(9)] + [name.rjust(len(name)) for name in COLUMNS] + ["time left"]))
+            self.console.print("  ".join(["step".rjust(9), *COLUMNS, "time left"]), soft_wrap=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or "reward" not in (logs or {}):
@@ -86,7 +86,7 @@ class ProgressCallback(TrainerCallback):
             left = (time.perf_counter() - self.started) / done * (state.max_steps - state.global_step)
             step = f"{state.global_step}/{state.max_steps}".rjust(9)
             line = [step] + [cell.rjust(len(name)) for name, cell in cells.items()] + [clock(left).rjust(9)]
-            self.console.print("  ".join(line))
+            self.console.print("  ".join(line), soft_wrap=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.bar is not None:

@@ -1,12 +1,12 @@
 """The run directory: what was asked, on what, what came out.
 
-    config.yaml             options that differ from the defaults; `srpo train --config` repeats the run
-    environment.json        versions, machine, seeds, command line
-    metrics.jsonl           one JSON object per logged step
-    rollouts/step_N.parquet sampled rollouts, token by token
-    checkpoint-N/           TRL's checkpoints
-    model/                  the trained model in Hugging Face form
-    summary.json            held-out figures before and after, time
+config.yaml             options that differ from the defaults; `srpo train --config` repeats the run
+environment.json        versions, machine, seeds, command line
+metrics.jsonl           one JSON object per logged step
+rollouts/step_N.parquet sampled rollouts, token by token
+checkpoint-N/           TRL's checkpoints
+model/                  the trained model in Hugging Face form
+summary.json            held-out figures before and after, time
 """
 
 import dataclasses

@@ -2,8 +2,11 @@
 
     python -m srpo.tiny.cold_start FOLDER
 
-writes the model folder that ships with the package (`srpo.tiny.model_path()`), so that a reinforcement learning run starts
-from a policy that follows the response format and is right about half of the time.
+writes the model folder that ships with the package (`srpo.tiny.model_path()`), so that a reinforcement learning run
+starts from a policy that follows the response format and is right about half of the time.
+
+The demonstrations are imperfect, as collected ones are: some state a wrong fact, some of these derive the answer from
+the image all the same, some slip in the arithmetic. Reinforcement learning has these habits to unlearn.
 """
 
 import argparse
@@ -31,7 +34,10 @@ TEXT_SIZE = {
     "initializer_range": 0.08,
 }
 VISION_SIZE = {"depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "initializer_range": 0.08}
-INSTRUCTED_SHARE = 0.2  # share of prompts that spell the response format out, so that the model knows both
+INSTRUCTED_SHARE = 0.2  # share of batches whose prompts spell the response format out, so that the model knows both
+WRONG_FACT = 0.08  # chance that a stated fact is wrong
+UNGROUNDED = 0.5  # chance that the derivation ignores wrong facts and uses the true ones
+SLIP = 0.12  # chance that the last result of a derivation is wrong
 
 
 def training_texts(rows: int = 3000) -> list[str]:
@@ -44,12 +50,10 @@ def training_texts(rows: int = 3000) -> list[str]:
 
 def make_batch(rows: list[dict[str, Any]], processor: Any, rng: random.Random) -> dict[str, torch.Tensor]:
     """Model inputs with labels on the reply only."""
-    conversations, replies = [], []
-    for row in rows:
-        style = "system" if rng.random() < INSTRUCTED_SHARE else "none"
-        messages = build_prompt(row["question"], 1, style=style, structured=True)
-        conversations.append(processor.apply_chat_template(messages, add_generation_prompt=True))
-        replies.append(world.reply(row) + processor.tokenizer.eos_token)
+    style = "system" if rng.random() < INSTRUCTED_SHARE else "none"
+    prompts = [build_prompt(row["question"], 1, style=style, structured=True) for row in rows]
+    conversations = [processor.apply_chat_template(prompt, add_generation_prompt=True) for prompt in prompts]
+    replies = [demonstration(row, rng) + processor.tokenizer.eos_token for row in rows]
     inputs = processor(
         images=[row["images"] for row in rows],
         text=[prompt + reply for prompt, reply in zip(conversations, replies, strict=True)],
@@ -61,6 +65,21 @@ def make_batch(rows: list[dict[str, Any]], processor: Any, rng: random.Random) -
     for label, reply in zip(labels, replies, strict=True):
         label[: -len(processor.tokenizer(reply)["input_ids"])] = -100
     return {**inputs, "labels": labels}
+
+
+def demonstration(row: dict[str, Any], rng: random.Random) -> str:
+    """An imperfect reply to a row of the world, in the default response format."""
+    truth = world.read_truth(row["truth"])
+    family = world.FAMILIES[truth["family"]]
+    facts = [rng.choice(family.alternatives(fact)) if rng.random() < WRONG_FACT else fact for fact in truth["facts"]]
+    stated = world.recompute(truth, facts)
+    solution = world.recompute(truth, truth["facts"]) if rng.random() < UNGROUNDED else stated
+    derivation, answer = solution.derivation, solution.answer
+    if rng.random() < SLIP:
+        unit = 30 if truth["family"] == "angle" else 1
+        slipped = str(max(0, int(answer) + unit * rng.choice((-1, 1))))
+        derivation, answer = derivation.removesuffix(answer) + slipped, slipped
+    return f"<perception> {stated.perception} </perception><think> {derivation} </think><answer> {answer} </answer>"
 
 
 def batches(batch_size: int, seed: int) -> Iterator[list[dict[str, Any]]]:
@@ -104,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Build and train the tiny model."""
     parser = argparse.ArgumentParser(description="Build the tiny VLM that ships with srpo.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """Small random models of the layouts that the field uses, each with its real processor.
 
-For tests and dry runs: everything but the size is as in the published models (image grids, tiles, placeholders, positions).
+For tests and dry runs: everything but the size is as in the published models (grids, tiles, placeholders, positions).
 """
 
 from collections.abc import Callable, Iterable
@@ -126,9 +126,8 @@ def smolvlm(tokenizer: Any) -> Parts:
         },
         scale_factor=scale,
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        pad_token_id=tokenizer.pad_token_id,
     )
-    edges = {"size": {"longest_edge": 2 * side}, "max_image_size": {"longest_edge": side}}
+    edges: dict[str, Any] = {"size": {"longest_edge": 2 * side}, "max_image_size": {"longest_edge": side}}
     processor = tf.SmolVLMProcessor(
         tf.SmolVLMImageProcessor(**edges),
         tokenizer,

@@ -6,7 +6,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 TURN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-# Words with the mark or space before them, one digit at a time with its space, and whole tags: short replies, plain text.
+# Words with the mark or space before them, single digits with their space, whole tags: short replies, plain text.
 WORD_PATTERN = r" ?</?[a-z]+>|[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"

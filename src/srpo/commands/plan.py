@@ -1,0 +1,67 @@
+"""The plan of a training run in a few lines, before anything expensive starts."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from srpo.commands.arguments import Job
+
+
+def describe(
+    job: Job, model: str, model_config: Any, processor: Any, train: Dataset, held_out: Dataset | None, run: Path
+) -> dict[str, str]:
+    """Name -> one line, for everything that a reader would want to check before the run starts."""
+    config = job.config
+    device = f"{config.device} x {config.world_size}, {torch.get_num_threads()} threads"
+    return {
+        "model": f"{model} ({model_config.model_type}, {type(processor).__name__})",
+        "data": f"{job.arguments.dataset_name}: {len(train)} rows to train on, {len(held_out or ())} held out",
+        "first prompt": _prompt(processor, train[0]),
+        "credit": _credit(config),
+        "rewards": _rewards(job),
+        "rollouts": _rollouts(config),
+        "optimizer": _optimizer(config, len(train)),
+        "device": device,
+        "run": str(run),
+    }
+
+
+def _prompt(processor: Any, row: dict[str, Any]) -> str:
+    text = processor.apply_chat_template(row["prompt"], add_generation_prompt=True)
+    tokens = processor(images=row["images"] or None, text=text)["input_ids"][0]
+    images = "1 image" if len(row["images"]) == 1 else f"{len(row['images'])} images"
+    return f"{row['question'][:80]!r}, {len(tokens)} tokens with {images}"
+
+
+def _credit(config: Any) -> str:
+    if config.credit == "uniform":
+        return "uniform (GRPO)"
+    clip = f"[{config.credit_weight_min:g}, {config.credit_weight_max:g}]"
+    return (
+        f"{config.credit}, {config.credit_baseline} baseline, temperature {config.credit_temperature:g}, "
+        f"weights in {clip}, strength {config.credit_strength:g}; image corrupted by {config.corruption}"
+    )
+
+
+def _rewards(job: Job) -> str:
+    pairs = zip(job.config.reward_weights or [], job.arguments.reward_funcs, strict=False)
+    return " + ".join(f"{weight:g} {name}" for weight, name in pairs)
+
+
+def _rollouts(config: Any) -> str:
+    prompts = config.generation_batch_size // config.num_generations
+    return (
+        f"{config.generation_batch_size} a generation ({config.num_generations} for each of {prompts} prompts), "
+        f"up to {config.max_completion_length} tokens, temperature {config.temperature:g}"
+    )
+
+
+def _optimizer(config: Any, rows: int) -> str:
+    prompts = max(1, config.generation_batch_size // config.num_generations)
+    steps = config.max_steps if config.max_steps > 0 else int(rows * config.num_train_epochs // prompts)
+    return (
+        f"{steps} steps, learning rate {config.learning_rate:g}, loss {config.loss_type}, beta {config.beta:g}, "
+        f"seed {config.seed}"
+    )
