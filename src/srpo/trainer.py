@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from accelerate.utils import gather_object
 from datasets import IterableDataset
 from PIL import Image
 from trl import GRPOTrainer
@@ -113,6 +114,8 @@ class SRPOTrainer(GRPOTrainer):
         self._format = ResponseFormat.parse(args.response_format)
         self._old_log_probs_are_exact = not has_dropout(self.model)
         self._first_structured: list[float] | None = []
+        self._log_images = self.log_multimodal and self.log_completions
+        self.log_multimodal = False  # TRL gathers images on the ranks that have some, which then wait for the others
         if args.ban_placeholder_tokens and self._is_vlm:
             self._ban(placeholder_token_ids(self.model.config, self.processing_class))
         if args.freeze_vision_tower:
@@ -144,6 +147,9 @@ class SRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         inputs = rows_with_image_lists(inputs)
         batch = super()._generate_and_score_completions(inputs)
+        if self._log_images:
+            images = [column_images(row) or message_images(row["prompt"]) for row in inputs]
+            self._logs["images"].extend(gather_object(images))
         mask = batch["completion_mask"].bool()
         if "tool_mask" in batch:
             mask = mask & batch["tool_mask"].bool()

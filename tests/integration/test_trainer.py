@@ -74,7 +74,7 @@ GRPO_OPTIONS = {
     "entropy": {"top_entropy_quantile": 0.5, "entropy_coef": 0.01},
     "unscaled": {"scale_rewards": "none", "delta": 2.0},
     "reference sync": {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1},
-    "frozen by the user": {"max_grad_norm": 0.1, "weight_decay": 0.1},
+    "clipping and decay": {"max_grad_norm": 0.1, "weight_decay": 0.1},
 }
 
 
@@ -95,7 +95,6 @@ def test_every_grpo_option(qwen_folder, tmp_path, rows, options):
     for loss, gradients in zip(srpo_run.losses, srpo_run.gradients, strict=False):
         assert loss.isfinite()
         assert all(gradient.isfinite().all() for gradient in gradients.values())
-    assert srpo_run.model.training == grpo.model.training
 
 
 def test_truncated_rollouts_that_are_masked_stay_neutral(qwen_folder, tmp_path, rows):
@@ -139,6 +138,23 @@ def test_dropout_is_off_in_the_contrasts_only(qwen_folder, tmp_path, rows, score
     with_dropout = gaps(0.5, max_steps=1, num_iterations=2)
     assert len(scored) == 3
     torch.testing.assert_close(with_dropout, without, atol=1e-5, rtol=0)
+
+
+def test_gradient_checkpointing_is_left_as_it_was(qwen_folder, tmp_path, rows):
+    plain = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=1).credits[0]
+    trainer = make_trainer(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, gradient_checkpointing=True)
+    seen = []
+
+    def before_training_step(credit):
+        modules = [module for module in trainer.model.modules() if hasattr(module, "gradient_checkpointing")]
+        seen.append((credit, [module.gradient_checkpointing and module.training for module in modules]))
+
+    trainer.observers.append(before_training_step)
+    trainer.train()
+    credit, flags = seen[0]
+    assert flags
+    assert all(flags)
+    assert credit.gaps.equal(plain.gaps)
 
 
 def test_every_module_gets_its_own_mode_back():

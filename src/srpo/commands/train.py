@@ -135,8 +135,9 @@ def _make_trainer(
         "dtype": job.model.dtype,
     }
     given: Any = config.model_init_kwargs or {}
+    # PEFT has no default of its own for most of these models.
     if job.model.use_peft and not (job.model.lora_target_modules or job.model.lora_target_parameters):
-        job.model.lora_target_modules = ["all-linear"]  # PEFT has no default of its own for most of these models
+        job.model.lora_target_modules = "all-linear"  # type: ignore[assignment]
     config.model_init_kwargs = {k: v for k, v in chosen.items() if v is not None} | given
     try:
         trainer = SRPOTrainer(

@@ -1,0 +1,51 @@
+"""Run of scripted trainings on the ranks of a launcher, or on one process; saves what each rank computed.
+
+python tests/distributed_run.py MODEL_FOLDER OUTPUT_FOLDER
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from tests.scripted import ScriptedSRPO, scripted_dataset, train
+
+ROLLOUTS = 8  # of a generation batch, over all ranks
+SCENARIOS = {
+    "images": {},
+    "two_micro_batches": {"steps_per_generation": 2, "gradient_accumulation_steps": 2},
+    "last_half_unstructured": {"plain_after": ROLLOUTS // 2},
+    "text_and_images": {"images_per_row": (0, 1)},
+    "text_and_images_checkpointed": {"images_per_row": (0, 1), "gradient_checkpointing": True},
+}
+
+
+def run(model, output, scenario):
+    """One training of two steps; what this rank's rollouts got."""
+    options = dict(SCENARIOS[scenario])
+    data = scripted_dataset(6, options.pop("images_per_row", (1, 2)))
+    rows = ROLLOUTS // int(os.environ.get("WORLD_SIZE", "1")) // options.get("steps_per_generation", 1)
+    cls = type("Rollouts", (ScriptedSRPO,), {"plain_after": options.pop("plain_after", None)})
+    trainer = train(cls, model, output, train_dataset=data, per_device_train_batch_size=rows, **options)
+    rollouts = []
+    for credit in trainer.credits:
+        lengths = credit.batch["completion_mask"].sum(1).tolist()
+        for i, length in enumerate(lengths):
+            tensors = (credit.batch["completion_ids"], credit.roles, credit.gaps, credit.weights, credit.advantages)
+            ids, roles, gaps, weights, advantage = (tensor[i] for tensor in tensors)
+            rollouts.append([ids[:length], roles[:length], gaps[:length], weights[:length], advantage])
+    history = [{k: v for k, v in entry.items() if "seconds" not in k} for entry in trainer.state.log_history]
+    return {"rollouts": rollouts, "per_batch": len(lengths), "history": history}
+
+
+def main(model, output):
+    """Every scenario, one file per rank."""
+    results = {scenario: run(model, Path(output) / scenario, scenario) for scenario in SCENARIOS}
+    torch.save(results, Path(output) / f"rank{PartialState().process_index}.pt")
+    PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,80 @@
+"""Invariant 7: the weights do not depend on how the batch is split over micro-batches and ranks."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.distributed_run import SCENARIOS
+from tests.scripted import ScriptedSRPO, scripted_dataset, train
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 240  # seconds, for a run of some thirty: a rank that waits for the other must not hang the suite
+
+
+@pytest.mark.parametrize(("rows", "accumulation"), [(4, 2), (2, 4), (1, 8)])
+@pytest.mark.parametrize("images_per_row", [(1, 2), (0, 1)], ids=["images", "text_and_images"])
+def test_micro_batches(layout_folder, tmp_path, rows, accumulation, images_per_row):
+    data = scripted_dataset(4, images_per_row)
+    whole = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=data, max_steps=1).credits[0]
+    split = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+    parts = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=data, max_steps=1, **split).credits[0]
+    assert parts.batch["completion_ids"].equal(whole.batch["completion_ids"])
+    assert (whole.weights != 1).any()
+    torch.testing.assert_close(parts.gaps, whole.gaps, atol=1e-5, rtol=0)
+    torch.testing.assert_close(parts.weights, whole.weights, atol=1e-5, rtol=0)
+
+
+def launch(arguments, output, model):
+    """Run the script with a launcher; on failure the test shows what it wrote."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, *arguments, str(ROOT / "tests" / "distributed_run.py"), model, str(output)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, env=environment, cwd=ROOT, **pipes) as process:
+        try:
+            said, _ = process.communicate(timeout=TIMEOUT)
+        finally:
+            if process.poll() is None:  # the ranks as well, which a launcher that is killed leaves behind
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said[-4000:]
+
+
+@pytest.fixture(scope="module")
+def runs(qwen_folder, tmp_path_factory):
+    """Results of one process and of two."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    launch([], one, qwen_folder)
+    launch(["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], two, qwen_folder)
+    return [[torch.load(path) for path in sorted(folder.glob("rank*.pt"))] for folder in (one, two)]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_two_processes_give_the_weights_and_metrics_of_one(runs, scenario):
+    (alone,), ranks = ([result[scenario] for result in results] for results in runs)
+    assert len(ranks) == 2
+    size = ranks[0]["per_batch"]
+    assert alone["per_batch"] == 2 * size
+    batches = [range(start, start + size) for start in range(0, len(ranks[0]["rollouts"]), size)]
+    gathered = [rank["rollouts"][i] for batch in batches for rank in ranks for i in batch]
+    assert len(gathered) == len(alone["rollouts"]) == 2 * 2 * size
+    for i, (ours, theirs) in enumerate(zip(gathered, alone["rollouts"], strict=True)):
+        tolerance = 1e-5 if i < 2 * size else 1e-3  # Adam enlarges what rounding did to the gradients of the first step
+        for split, whole in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(split, whole, atol=tolerance, rtol=0)
+    assert any((weights != 1).any() for *_, weights, _ in gathered)
+    for ours, theirs in zip(ranks[0]["history"], alone["history"], strict=True):
+        names = [name for name in theirs if name.startswith("srpo/") or name in ("loss", "reward", "grad_norm")]
+        assert len(names) > 8 or "train_loss" in theirs
+        for name in names:
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
+
+
+def test_one_rank_may_have_no_structured_rollout(runs):
+    first, second = (rank["last_half_unstructured"]["rollouts"] for rank in runs[1])
+    assert any(roles.any() for _, roles, *_ in first)
+    assert not any(roles.any() for _, roles, *_ in second)
+    assert all(weights.eq(1).all() for *_, weights, _ in second)
