@@ -101,4 +101,4 @@ class SRPOConfig(GRPOConfig):
 
 def _require(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name} {value!r} must be one of {', '.join(allowed)}")
+        raise ValueError(f"{name} {value!r} must be one of {', '.join(allowed)}; choose one of these")

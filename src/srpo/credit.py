@@ -134,7 +134,7 @@ def check_parameters(temperature: float, weight_min: float, weight_max: float, b
             "0 < min <= 1 <= max < infinity; the defaults are 0.5 and 2.0"
         )
     if baseline not in BASELINES:
-        raise ValueError(f"credit_baseline {baseline!r} must be one of {', '.join(BASELINES)}")
+        raise ValueError(f"credit_baseline {baseline!r} must be one of {', '.join(BASELINES)}; choose one of these")
 
 
 def _masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -46,9 +46,18 @@ def rows_with_image_lists(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def prompt_key(text: str, images: Sequence[Image.Image]) -> bytes:
-    """A stable name for a prompt: 16 bytes of blake2b over its text and the pixels of its images."""
+    """A stable name for a prompt: 16 bytes of blake2b over its text and the pixels of its images.
+
+    Raises:
+        TypeError: when an image is not a PIL image.
+    """
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
     for image in images:
+        if not isinstance(image, Image.Image):
+            raise TypeError(
+                f"image {str(image)[:80]!r} of a prompt is a {type(image).__name__} but must be a PIL image; decode it "
+                "first, for example by a column of type datasets.Image()"
+            )
         digest.update(repr((image.size, image.mode)).encode())
         digest.update(image.tobytes())
     return digest.digest()

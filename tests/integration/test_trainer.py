@@ -1,18 +1,26 @@
 """What GRPOTrainer does keeps working with role credit."""
 
+import inspect
 import logging
 
 import pytest
 import torch
 from datasets import Dataset, Features, Image, List, Value
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import (
+    AutoModelForImageTextToText,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+from trl import GRPOConfig, GRPOTrainer
 
 import srpo.trainer
 from srpo.checkpoints import load_weights
 from srpo.corruption import CORRUPTIONS, corrupt
 from srpo.scoring import evaluation_mode, has_dropout
+from srpo.tiny.tokenizer import build_tokenizer, chat_template
 from srpo.trainer import SRPOTrainer
+from tests.conftest import TEXTS
 from tests.scripted import (
     SampledSRPO,
     ScriptedGRPO,
@@ -401,3 +409,70 @@ def test_positional_arguments_are_those_of_grpo(qwen_folder, tmp_path, rows):
     trainer = SRPOTrainer(qwen_folder, reward, made.args, rows, rows.select(range(2)))
     assert len(trainer.train_dataset) == len(rows)
     assert len(trainer.eval_dataset) == 2
+
+
+def no_tool():
+    """Do nothing."""
+
+
+class NoEnvironment:
+    def reset(self, **kwargs):
+        return None
+
+
+@pytest.mark.parametrize(("name", "value"), [("tools", [no_tool]), ("environment_factory", NoEnvironment)])
+def test_tools_and_environments_are_refused_with_token_credit(qwen_folder, tmp_path, rows, name, value):
+    made = make_trainer(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows)
+    refusal = f'{name} writes text of its own .* leave {name} out, or set credit="uniform"'
+    with pytest.raises(ValueError, match=refusal):
+        SRPOTrainer(qwen_folder, reward, made.args, train_dataset=rows, **{name: value})
+    place = list(inspect.signature(GRPOTrainer).parameters).index(name)
+    with pytest.raises(ValueError, match=refusal):
+        SRPOTrainer(qwen_folder, reward, made.args, rows, *[None] * (place - 4), value)
+    made.args.credit = "uniform"
+    with pytest.raises(ValueError, match="chat template does not support tool calling"):  # TRL's own, later check
+        SRPOTrainer(qwen_folder, reward, made.args, train_dataset=rows, **{name: value})
+
+
+def test_the_configuration_must_be_ours(qwen_folder, tmp_path, rows):
+    theirs = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[])
+    with pytest.raises(TypeError, match="args is a GRPOConfig and must be an SRPOConfig; replace GRPOConfig by SRPO"):
+        SRPOTrainer(qwen_folder, reward, theirs, train_dataset=rows)
+
+
+def test_other_image_needs_a_data_set_that_is_no_stream(qwen_folder, tmp_path, rows):
+    options = {"train_dataset": rows.to_iterable_dataset(), "corruption": "other_image", "max_steps": 1}
+    with pytest.raises(
+        ValueError, match='"other_image" draws images from the whole data set .*; load it whole or choose'
+    ):
+        make_trainer(ScriptedSRPO, qwen_folder, tmp_path, **options)
+    train(ScriptedSRPO, qwen_folder, tmp_path, credit="uniform", **options)
+
+
+def test_a_stream_of_rows(qwen_folder, tmp_path, rows):
+    stream = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows.to_iterable_dataset(), max_steps=1)
+    whole = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=1)
+    assert stream.credits[0].weights.equal(whole.credits[0].weights)
+
+
+def test_images_of_every_prompt_are_logged_with_it(qwen_folder, tmp_path):
+    data = scripted_dataset(2, (0, 1))
+    options = {"train_dataset": data, "log_completions": True, "num_completions_to_print": 0, "max_steps": 1}
+    trainer = train(ScriptedSRPO, qwen_folder, tmp_path, **options)
+    assert [len(images) for images in trainer._logs["images"]] == [0] * 4 + [1] * 4
+    assert len(trainer._logs["prompt"]) == 8
+
+
+def test_a_language_model_without_vision(tmp_path):
+    """Nothing to see: the contrast of perception is 0, that of reasoning works."""
+    tokenizer = build_tokenizer(TEXTS)
+    tokenizer.chat_template = chat_template("")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Qwen2Config(vocab_size=len(tokenizer), num_key_value_heads=2, eos_token_id=tokenizer.eos_token_id, **sizes)
+    Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    data = scripted_dataset(2, (0,)).remove_columns("images")
+    trainer = train(ScriptedSRPO, str(tmp_path / "model"), tmp_path / "run", train_dataset=data, max_steps=1)
+    (credit,) = trainer.credits
+    assert credit.gaps[credit.roles == 1].eq(0).all()
+    assert (credit.gaps[credit.roles == 2] != 0).any()

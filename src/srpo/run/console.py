@@ -53,6 +53,7 @@ class ProgressCallback(TrainerCallback):
         self.bar: Progress | None = None
         self.started = 0.0
         self.first_step = 0
+        self.latest: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.started, self.first_step = time.perf_counter(), state.global_step
@@ -75,18 +76,20 @@ class ProgressCallback(TrainerCallback):
             self.console.print("  ".join(["step".rjust(9), *COLUMNS, "time left"]), soft_wrap=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or "reward" not in (logs or {}):
+        # With several updates a generation, only the first of them has figures of the rollouts.
+        known = {name: (logs or {}).get(key) for name, (key, _) in COLUMNS.items()}
+        self.latest |= {name: COLUMNS[name][1].format(value) for name, value in known.items() if value is not None}
+        if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
-        cells = {name: _format(logs, key, form) for name, (key, form) in COLUMNS.items()}
         if self.bar is not None:
-            figures = "  ".join(f"{name} {cell}" for name, cell in cells.items() if cell != "-")
+            figures = "  ".join(f"{name} {cell}" for name, cell in self.latest.items())
             self.bar.update(self.task, completed=state.global_step, figures=figures)
         elif state.global_step in (1, state.max_steps) or state.global_step % max(1, state.max_steps // LINES) == 0:
             done = max(1, state.global_step - self.first_step)
             left = (time.perf_counter() - self.started) / done * (state.max_steps - state.global_step)
             step = f"{state.global_step}/{state.max_steps}".rjust(9)
-            line = [step] + [cell.rjust(len(name)) for name, cell in cells.items()] + [clock(left).rjust(9)]
-            self.console.print("  ".join(line), soft_wrap=True)
+            cells = [self.latest.get(name, "-").rjust(len(name)) for name in COLUMNS]
+            self.console.print("  ".join([step, *cells, clock(left).rjust(9)]), soft_wrap=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.bar is not None:
@@ -99,8 +102,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _format(logs: dict[str, Any] | None, key: str, form: str) -> str:
-    value = (logs or {}).get(key)
-    return "-" if value is None else form.format(value)

@@ -6,14 +6,15 @@ writes the model folder that ships with the package (`srpo.tiny.model_path()`), 
 starts from a policy that follows the response format and is right about half of the time.
 
 The demonstrations are imperfect, as collected ones are: some state a wrong fact, some of these derive the answer from
-the image all the same, some slip in the arithmetic. Reinforcement learning has these habits to unlearn.
+the image all the same, some misread the question. Reinforcement learning has these habits to unlearn.
 """
 
 import argparse
+import json
 import logging
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ TEXT_SIZE = {
 }
 VISION_SIZE = {"depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "initializer_range": 0.08}
 INSTRUCTED_SHARE = 0.2  # share of batches whose prompts spell the response format out, so that the model knows both
-WRONG_FACT = 0.08  # chance that a stated fact is wrong
+WRONG_FACT = 0.05  # chance that a stated fact is wrong
 UNGROUNDED = 0.5  # chance that the derivation ignores wrong facts and uses the true ones
-SLIP = 0.12  # chance that the last result of a derivation is wrong
+MISREAD = 0.4  # chance that the derivation answers another question: adds instead of subtracts, takes another colour
 
 
 def training_texts(rows: int = 3000) -> list[str]:
@@ -73,13 +74,30 @@ def demonstration(row: dict[str, Any], rng: random.Random) -> str:
     family = world.FAMILIES[truth["family"]]
     facts = [rng.choice(family.alternatives(fact)) if rng.random() < WRONG_FACT else fact for fact in truth["facts"]]
     stated = world.recompute(truth, facts)
-    solution = world.recompute(truth, truth["facts"]) if rng.random() < UNGROUNDED else stated
-    derivation, answer = solution.derivation, solution.answer
-    if rng.random() < SLIP:
-        unit = 30 if truth["family"] == "angle" else 1
-        slipped = str(max(0, int(answer) + unit * rng.choice((-1, 1))))
-        derivation, answer = derivation.removesuffix(answer) + slipped, slipped
+    used = truth["facts"] if rng.random() < UNGROUNDED else facts
+    query = rng.choice(misreadings(truth)) if rng.random() < MISREAD else truth["query"]
+    derivation, answer = family.derive(query, used)
     return f"<perception> {stated.perception} </perception><think> {derivation} </think><answer> {answer} </answer>"
+
+
+def misreadings(truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Questions that the same facts answer otherwise; the question itself where there is no other."""
+    query, facts = truth["query"], truth["facts"]
+    match truth["family"]:
+        case "count":
+            seen = [fact.split() for fact in facts]
+            others = [{"color": color, "shape": shape} for color, shape in seen]
+        case "pips":
+            others = [{"color": fact.split()[0]} for fact in facts]
+        case "chain":
+            others = [{"add": query["subtract"], "subtract": query["add"]}]
+        case "chart":
+            others = [{**query, "kind": "sum" if query["kind"] == "difference" else "difference"}]
+        case "angle":
+            others = [{"from": query["to"], "to": query["from"]}]
+        case _:
+            others = []
+    return [other for other in others if other != query] or [dict(query)]
 
 
 def batches(batch_size: int, seed: int) -> Iterator[list[dict[str, Any]]]:
@@ -115,8 +133,16 @@ def train(folder: Path, *, steps: int, batch_size: int, learning_rate: float, se
         schedule.step()
         if step % 100 == 0:
             logger.info("step %d of %d: loss %.3f", step, steps, loss.item())
-        if step % 500 == 0 or step == steps:
-            model.save_pretrained(folder)
+    store(model, folder)
+
+
+def store(model: Any, folder: Path) -> None:
+    """Save the weights in float16, at half the size; the config says float32, so that they load as float32."""
+    model.half().save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for part in (config, config["text_config"], config["vision_config"]):
+        part["dtype"] = "float32"
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,220 @@
+"""What the contrasts read off images, configs and models, by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from srpo.vision import (
+    column_images,
+    corrupt_rows,
+    drop_unused_vision_inputs,
+    freeze_vision_tower,
+    grids,
+    message_images,
+    other_image,
+    patch_size,
+    placeholder_token_ids,
+    prompt_key,
+    rows_with_image_lists,
+    vision_tower,
+)
+
+
+def image(width=4, height=2, value=0):
+    return Image.fromarray(np.full((height, width, 3), value, dtype=np.uint8))
+
+
+def config(patch):
+    return SimpleNamespace(vision_config=SimpleNamespace(patch_size=patch))
+
+
+@pytest.mark.parametrize(
+    ("patch", "size", "grid", "expected"),
+    [
+        (14, {"shortest_edge": 56}, (1, 4, 8), (100 / 8, 60 / 4)),  # a grid is exact and goes before all else
+        (14, {"height": 336, "width": 224}, None, (14 * 100 / 224, 14 * 60 / 336)),
+        ([8, 8], {"height": 32, "width": 32}, None, (25.0, 15.0)),
+        (14, {"shortest_edge": 30}, None, (28.0, 28.0)),  # 60 pixels become 30: a patch of 14 covers 28
+        (16, {"longest_edge": 400}, None, (4.0, 4.0)),  # 100 pixels become 400: a patch of 16 covers 4
+        (14, {"shortest_edge": 30, "longest_edge": 400}, None, (28.0, 28.0)),
+        (14, {}, None, (14.0, 14.0)),
+        (14, None, None, (14.0, 14.0)),
+    ],
+)
+def test_patch_size(patch, size, grid, expected):
+    processor = SimpleNamespace(size=size)
+    assert patch_size(config(patch), processor, image(100, 60), grid) == pytest.approx(expected)
+
+
+def test_patch_size_of_a_model_that_names_none():
+    assert patch_size(SimpleNamespace(), None, image(100, 60), None) == (14.0, 14.0)
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("smolvlm", 16 * 100 / 128),  # longest edge to 128
+        ("llava", 16 * 60 / 64),  # shortest edge to 64
+        ("internvl", (8 * 100 / 32, 8 * 60 / 32)),  # the whole image to one tile of 32 x 32
+    ],
+)
+def test_patch_size_through_real_processors(layout_folders, layout, expected):
+    from transformers import AutoConfig, AutoProcessor
+
+    folder = layout_folders[layout]
+    processor = AutoProcessor.from_pretrained(folder).image_processor
+    size = patch_size(AutoConfig.from_pretrained(folder), processor, image(100, 60), None)
+    assert size == pytest.approx(expected if isinstance(expected, tuple) else (expected, expected))
+
+
+def test_grids_are_dealt_out_by_row():
+    flat = torch.tensor([[1, 2, 3], [1, 4, 5], [1, 6, 7]])
+    assert grids(flat, [1, 0, 2]) == [[[1, 2, 3]], [], [[1, 4, 5], [1, 6, 7]]]
+    assert grids(None, [1, 0, 2]) == [[None], [], [None, None]]
+
+
+class Tokenizer:
+    vocabulary = {"<image>": 7, "<video>": 9, "cat": 1}  # noqa: RUF012
+    image_token = "<image>"
+    video_token = "<video>"
+
+    def get_vocab(self):
+        return self.vocabulary
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({}, [7, 9]),
+        ({"image_token_id": 3}, [3, 7, 9]),
+        ({"image_token_index": 4, "video_token_id": 5, "audio_token_id": 6}, [4, 5, 6, 7, 9]),
+        ({"image_token_id": None, "video_token_id": -1}, [7, 9]),
+    ],
+)
+def test_placeholders_by_every_name(names, expected):
+    assert placeholder_token_ids(SimpleNamespace(**names), SimpleNamespace(tokenizer=Tokenizer())) == expected
+
+
+def test_placeholders_of_the_processor_itself_and_of_no_vocabulary():
+    silent = SimpleNamespace(get_vocab=dict)
+    processor = SimpleNamespace(tokenizer=silent, image_token="<image>", image_token_id=2)
+    assert placeholder_token_ids(SimpleNamespace(), processor) == [2]
+    assert placeholder_token_ids(SimpleNamespace(), silent) == []
+
+
+def test_prompt_key_is_stable():
+    """These bytes seed the corruption: they may not change between machines, processes or versions."""
+    assert prompt_key("How many?", [image()]).hex() == "bbf9a0e184ab80dd354bb7963c69ab75"
+    assert prompt_key("", []).hex() == "cae66941d9efbd404e4d88758ea67670"  # blake2b of nothing, 16 bytes
+    assert len(prompt_key("\ud800 lone surrogate", [])) == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("How many?!", [image()]),
+        ("How many?", []),
+        ("How many?", [image(value=1)]),
+        ("How many?", [image(2, 4)]),
+        ("How many?", [image(), image()]),
+        ("How many?", [image().convert("L")]),
+    ],
+)
+def test_prompt_key_differs_with_text_pixels_shape_and_mode(text, images):
+    assert prompt_key(text, images) != prompt_key("How many?", [image()])
+
+
+@pytest.mark.parametrize("path", ["folder/1.png", np.zeros((2, 2, 3)), None])
+def test_images_that_are_not_decoded_are_refused(path):
+    with pytest.raises(TypeError, match=r"of a prompt is a (str|ndarray|NoneType) but must be a PIL image; decode it"):
+        prompt_key("", [path])
+
+
+def test_images_of_messages_in_order():
+    first, second = image(value=1), image(value=2)
+    parts = [{"type": "image", "image": first}, {"type": "text", "text": "and", "image": None}]
+    messages = [
+        {"role": "system", "content": "Look."},
+        {"role": "user", "content": [*parts, {"type": "image", "image": second}, {"type": "image"}]},
+    ]
+    assert message_images(messages) == [first, second]
+
+
+def test_images_of_columns():
+    first = image()
+    assert column_images({"images": [first]}) == [first]
+    assert column_images({"image": first}) == [first]
+    assert column_images({"images": None}) == column_images({"image": None}) == column_images({}) == []
+
+
+def test_rows_get_lists_of_images_where_they_have_a_column():
+    first = image()
+    assert rows_with_image_lists([{"images": None}, {"images": [first]}]) == [{"images": []}, {"images": [first]}]
+    with_image = rows_with_image_lists([{"image": None}, {"image": first}])
+    assert [row["images"] for row in with_image] == [[], [first]]
+    text = [{"prompt": "a"}]
+    assert rows_with_image_lists(text) is text
+
+
+def test_rows_with_one_key_share_one_corruption():
+    seen = []
+
+    def options(row, i, seed):
+        seen.append((row, i, seed))
+        return {}
+
+    rows = [[image(20, 20, 9)], [image(20, 20, 9)], [image(20, 20, 9), image(20, 20, 9)]]
+    arguments = {"kind": "gaussian_noise", "run_seed": 1, "step": 2, "options": options}
+    first, second, third = corrupt_rows(rows, [b"a", b"a", b"b"], **arguments)
+    assert first[0] is second[0]
+    assert first[0].tobytes() != third[0].tobytes() != third[1].tobytes()
+    assert [(row, i) for row, i, _ in seen] == [(0, 0), (2, 0), (2, 1)]
+    alone = corrupt_rows(rows[2:], [b"b"], **arguments)
+    assert alone[0][1].tobytes() == third[1].tobytes()
+    assert corrupt_rows(rows[2:], [b"b"], **{**arguments, "step": 3})[0][1].tobytes() != third[1].tobytes()
+
+
+def test_other_image_is_never_the_image_itself():
+    own, others = image(value=1), [image(value=v) for v in (2, 3, 4)]
+    data = [{"images": [own]}, {"images": []} | {"prompt": []}, *({"images": [other]} for other in others)]
+    drawn = {other_image(data, own, seed).tobytes() for seed in range(40)}
+    assert drawn == {other.tobytes() for other in others}
+    assert other_image(data, own, 5).tobytes() == other_image(data, own, 5).tobytes()
+
+
+def test_other_image_needs_another_image():
+    with pytest.raises(ValueError, match="found no other image in 100 rows of the data set; choose another corruption"):
+        other_image([{"images": [image()]}], image(), 0)
+
+
+def test_vision_inputs_are_dropped_only_where_no_row_has_an_image_token():
+    model = SimpleNamespace(config=SimpleNamespace(image_token_id=7))
+    inputs = {"input_ids": torch.tensor([[1, 2]]), "pixel_values": torch.zeros(1), "image_grid_thw": torch.zeros(1, 3)}
+    assert drop_unused_vision_inputs(model, (), inputs) == ((), {"input_ids": inputs["input_ids"]})
+    assert drop_unused_vision_inputs(model, (), {**inputs, "input_ids": torch.tensor([[1, 2], [7, 2]])}) is None
+    assert drop_unused_vision_inputs(model, (), {"input_ids": inputs["input_ids"]}) is None
+
+
+class Vlm(nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.model = nn.Module()
+        self.model.add_module(name, nn.Linear(3, 4))
+        self.lm_head = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("name", ["visual", "vision_tower", "vision_model", "vision_encoder"])
+def test_freezing_the_vision_tower(name):
+    model = Vlm(name)
+    assert vision_tower(model) is getattr(model.model, name)
+    assert freeze_vision_tower(model) == 3 * 4 + 4
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {"lm_head.weight", "lm_head.bias"}
+
+
+def test_freezing_needs_a_vision_tower():
+    with pytest.raises(ValueError, match="Vlm has no module named visual, .* freeze_vision_tower .*; leave it off"):
+        freeze_vision_tower(Vlm("encoder"))
