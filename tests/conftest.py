@@ -53,7 +53,12 @@ def world_dataset(rows=8, images_per_row=(1,)):
             }
         )
     message = {"role": Value("string"), "content": Value("string")}
-    features = {"prompt": List(message), "images": List(Image()), "answer": Value("string"), "reference": Value("string")}
+    features = {
+        "prompt": List(message),
+        "images": List(Image()),
+        "answer": Value("string"),
+        "reference": Value("string"),
+    }
     return Dataset.from_list(table, features=Features(features))
 
 

@@ -107,7 +107,19 @@ def test_runs_do_not_overwrite_one_another(capsys, tmp_path):
 
 
 def test_a_run_resumes_from_its_checkpoint(capsys, tmp_path):
-    common = [*SMALL, "--rows", 32, "--eval_rows", 0, "--output_dir", "out", "--save_strategy", "steps", "--save_steps", 1]
+    common = [
+        *SMALL,
+        "--rows",
+        32,
+        "--eval_rows",
+        0,
+        "--output_dir",
+        "out",
+        "--save_strategy",
+        "steps",
+        "--save_steps",
+        1,
+    ]
     assert run(*common, "--max_steps", 1) == 0
     assert run(*common, "--max_steps", 2, "--resume_from_checkpoint", "true") == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["steps"] == 2

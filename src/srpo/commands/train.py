@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from rich.console import Console
 from transformers import PrinterCallback
@@ -23,6 +24,7 @@ from srpo.data import DataError
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
 from srpo.run.directory import MetricsFile, new_run_directory, non_default, write_header, write_json
+from srpo.run.guard import NonFiniteGuard
 from srpo.run.rollouts import RolloutFile
 from srpo.trainer import SRPOTrainer
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         job.config.reward_weights = weights
     elif len(job.config.reward_weights) == len(job.arguments.reward_funcs) < len(weights):
         job.config.reward_weights = [*job.config.reward_weights, 0.0]
-    run = _run_directory(job)
+    run = _run_directory(job, state)
     show_plan(console, describe(job, name, model_config, processor, train, held_out, run))
     if job.arguments.dry_run:
         console.print("\nDry run: everything above was resolved and checked; nothing was trained or written.")
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     trainer = _make_trainer(job, name, processor, train, held_out, rewards, run, list(arguments))
     try:
         _train(job, trainer, run, console, list(arguments))
-    except DataError as error:
+    except (DataError, FloatingPointError) as error:
         raise UsageError(str(error)) from error
     return 0
 
@@ -154,6 +156,7 @@ def _make_trainer(
         raise UsageError(" ".join(str(error).split())) from error
     trainer.remove_callback(TqdmCallback)
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(NonFiniteGuard())
     if trainer.is_world_process_zero():
         settings = {**non_default(job.arguments, config, job.model), "model_name_or_path": name}
         write_header(run, settings, seed=config.seed, arguments=arguments)
@@ -167,8 +170,24 @@ def _make_trainer(
     return trainer
 
 
-def _run_directory(job: Job) -> Path:
-    """The output folder: the one given, which must be new unless resumed, or a new one under runs/."""
+def _run_directory(job: Job, state: PartialState) -> Path:
+    """The output folder: the one given, which must be new unless resumed, or a new one under runs/.
+
+    The main process chooses; another might look when the folder is there already.
+    """
+    chosen: list[Any] = [None]
+    if state.is_main_process:
+        try:
+            chosen = [_choose_directory(job)]
+        except UsageError as error:
+            chosen = [error]
+    (run,) = broadcast_object_list(chosen)
+    if isinstance(run, UsageError):
+        raise run
+    return run
+
+
+def _choose_directory(job: Job) -> Path:
     given = job.config.output_dir
     if given in (None, "", "trainer_output"):
         dataset = Path(job.arguments.dataset_name).stem or "data"
