@@ -2,8 +2,8 @@
 
     python -m bench.step [--steps 4] [--rounds 3] [--output bench/results/step.json]
 
-Every trainer gets the same tiny model, data and seed. Reports the median over rounds of seconds a step, by phase, and the ratio to
-GRPOTrainer of the same round. Absolute times are those of the machine; the ratios are what carries over.
+Every trainer gets the same tiny model, data and seed. Reports the median over rounds of seconds a step, whole and on
+contrasts, and the ratio to GRPOTrainer of the same round. Absolute times are the machine's; the ratios carry over.
 """
 
 import argparse

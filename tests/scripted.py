@@ -33,7 +33,8 @@ def reply(kind, rng):
         return f"<perception> {seen} </perception><think> {derived}"
     if kind == "repeated":
         return f"<think> {seen} <think> {derived} </think><answer> {total} </answer><answer> 1 </answer>"
-    return f"<perception> {seen} </perception><think> {derived} </think><answer> {total} </answer>"
+    text = f"<perception> {seen} </perception><think> {derived} </think><answer> {total} </answer>"
+    return text + " and" if kind == "endless" else text
 
 
 class ScriptedRollouts:
@@ -53,7 +54,8 @@ class ScriptedRollouts:
             if self.plain_after is not None and index >= self.plain_after:
                 kind = "unstructured"
             completion = self._tokenizer(reply(kind, rng))["input_ids"]
-            completions.append(completion if kind == "truncated" else [*completion, self._tokenizer.eos_token_id])
+            whole = kind not in ("truncated", "endless")
+            completions.append([*completion, self._tokenizer.eos_token_id] if whole else completion)
         return completions, None
 
 

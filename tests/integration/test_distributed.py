@@ -31,7 +31,8 @@ def test_micro_batches(layout_folder, tmp_path, rows, accumulation, images_per_r
 
 def launch(arguments, output, model):
     """Run the script with a launcher; on failure the test shows what it wrote."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     command = [sys.executable, *arguments, str(ROOT / "tests" / "distributed_run.py"), model, str(output)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
     with subprocess.Popen(command, env=environment, cwd=ROOT, **pipes) as process:

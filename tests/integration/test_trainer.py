@@ -105,11 +105,19 @@ def test_every_grpo_option(qwen_folder, tmp_path, rows, options):
         assert all(gradient.isfinite().all() for gradient in gradients.values())
 
 
-def test_truncated_rollouts_that_are_masked_stay_neutral(qwen_folder, tmp_path, rows):
-    trainer = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, mask_truncated_completions=True)
-    masked = torch.cat([credit.batch["completion_mask"].sum(1) == 0 for credit in trainer.credits])
-    assert masked.any()
-    assert torch.cat([credit.roles.sum(1) for credit in trainer.credits])[masked].eq(0).all()
+class Endless(ScriptedSRPO):
+    """Structured replies, of which every second one goes on after the answer until it is cut off."""
+
+    kinds = ("right", "endless")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_truncated_rollouts_that_are_masked_stay_neutral(qwen_folder, tmp_path, rows, masked):
+    options = {"train_dataset": rows, "max_steps": 1, "mask_truncated_completions": masked}
+    (credit,) = train(Endless, qwen_folder, tmp_path, **options).credits
+    structured = (credit.roles != 0).any(1)
+    assert structured.sum() == (4 if masked else 8)
+    assert structured.equal(credit.batch["completion_mask"].any(1))
 
 
 def test_old_log_probabilities_serve_as_the_original_arm(qwen_folder, tmp_path, rows, scored):
@@ -251,6 +259,14 @@ def test_every_corruption(qwen_folder, tmp_path, rows, scored, kind):
     original, corrupted, _ = (context.vision["pixel_values"] for context in scored)
     assert not corrupted.equal(original)
     assert trainer.credits[0].gaps[trainer.credits[0].roles == 1].abs().max() > 0
+
+
+def test_the_corruption_ratio_is_that_of_the_configuration(qwen_folder, tmp_path, rows, scored):
+    for config in ({"corruption": "blank"}, {"corruption_ratio": 1.0}, {"corruption_ratio": 0.9}):
+        train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=1, **config)
+    blank, all_masked, most_masked = (context.vision["pixel_values"] for context in scored[1::3])
+    assert all_masked.equal(blank)
+    assert 0.8 < most_masked.eq(blank).all(1).float().mean() < 0.95
 
 
 def test_other_image_is_an_image_of_another_row(qwen_folder, tmp_path, scored):

@@ -87,6 +87,9 @@ def parse(arguments: Sequence[str]) -> Job:
         given = _read_yaml(Path(path))
     elif not any(argument.split("=")[0] in ("--model_name_or_path", "--dataset_name") for argument in arguments):
         given = _read_yaml(Path(str(files("srpo") / "recipes" / DEFAULT_RECIPE)))
+    if "--help_all" in arguments:
+        parser.print_help()
+        raise SystemExit(0)
     defaults: dict[str, Any] = DEFAULTS | {} if torch.accelerator.is_available() else DEFAULTS | {"bf16": False}
     unknown = parser.set_defaults_with_config(**(defaults | given))
     if unknown:

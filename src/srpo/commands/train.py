@@ -18,6 +18,7 @@ from trl import get_peft_config, get_quantization_config
 
 from srpo.cli import UsageError
 from srpo.commands.arguments import Job, parse
+from srpo.commands.help import show_help
 from srpo.commands.plan import describe
 from srpo.commands.setup import RewardFunction, check_tags, load_data, make_rewards, resolve_model, resumable
 from srpo.data import DataError
@@ -39,9 +40,10 @@ HELD_OUT = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo train`; returns the exit status."""
-    if {"-h", "--help"} & set(arguments):
-        parse(arguments)
     _quiet()
+    if {"-h", "--help"} & set(arguments):
+        show_help(Console(highlight=False))
+        return 0
     job = parse(arguments)
     state = PartialState()
     console = Console(quiet=not state.is_main_process, highlight=False)
