@@ -77,6 +77,7 @@ class SRPOTrainer(GRPOTrainer):
     args: SRPOConfig
     model: Any
     processing_class: Any
+    _logs: Any
     _tag_names = ["trl", "srpo"]  # noqa: RUF012
     _name = "SRPO"
     _paper = {  # noqa: RUF012
@@ -188,7 +189,7 @@ class SRPOTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Replace the (B,) advantages of the batch by (B, T) role-aware ones; returns gaps and weights, both (B, T)."""
         if self.args.credit == "uniform":
-            return torch.zeros(roles.shape), torch.ones(roles.shape)
+            return torch.zeros_like(roles, dtype=torch.float), torch.ones_like(roles, dtype=torch.float)
         started = time.perf_counter()
         gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
         credited = roles

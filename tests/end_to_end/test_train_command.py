@@ -1,6 +1,7 @@
 """`srpo train` as a user runs it: the run directory, real input, and every mistake ending in one sentence."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -229,3 +230,22 @@ def test_the_program_itself():
     wrong = subprocess.run([*command, "trian"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert wrong.stderr.strip() == "srpo: error: unknown command 'trian'; the commands are train"
+
+
+def test_two_processes_share_one_run_directory(tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "srpo.cli", "train"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, *SMALL, "--use_cpu", "true", "--rows", "32"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["shapes-srpo"]
+    logged = (tmp_path / "runs" / "shapes-srpo" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in logged if '"step_time"' in line] == [1, 2]
+    assert done.stdout.count("Held-out questions") == 1
+
+
+def test_help_names_the_options_of_the_method(capsys):
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    for option in ("--credit_temperature", "--dataset_name", "--dry_run", "--learning_rate", "--help_all"):
+        assert option in shown

@@ -1,7 +1,6 @@
 """Invariant 7: the weights do not depend on how the batch is split over micro-batches and ranks."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +15,11 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT = 240  # seconds, for a run of some thirty: a rank that waits for the other must not hang the suite
 
 
-@pytest.mark.parametrize(("rows", "accumulation"), [(4, 2), (2, 4), (1, 8)])
 @pytest.mark.parametrize("images_per_row", [(1, 2), (0, 1)], ids=["images", "text_and_images"])
-def test_micro_batches(layout_folder, tmp_path, rows, accumulation, images_per_row):
+def test_micro_batches(layout_folder, tmp_path, images_per_row):
     data = scripted_dataset(4, images_per_row)
     whole = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=data, max_steps=1).credits[0]
-    split = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+    split = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
     parts = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=data, max_steps=1, **split).credits[0]
     assert parts.batch["completion_ids"].equal(whole.batch["completion_ids"])
     assert (whole.weights != 1).any()
@@ -34,13 +32,13 @@ def launch(arguments, output, model):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     command = [sys.executable, *arguments, str(ROOT / "tests" / "distributed_run.py"), model, str(output)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env=environment, cwd=ROOT, **pipes) as process:
         try:
             said, _ = process.communicate(timeout=TIMEOUT)
-        finally:
-            if process.poll() is None:  # the ranks as well, which a launcher that is killed leaves behind
-                os.killpg(process.pid, signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # a launcher that is terminated, but not one that is killed, ends its ranks
+            raise
     assert process.returncode == 0, said[-4000:]
 
 

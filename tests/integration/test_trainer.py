@@ -36,7 +36,7 @@ from tests.scripted import (
 
 @pytest.fixture(scope="module")
 def rows():
-    return scripted_dataset(12, (1, 2))
+    return scripted_dataset(12)
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ GRPO_OPTIONS = {
     "truncated masked": {"mask_truncated_completions": True},
     "gradient checkpointing": {"gradient_checkpointing": True},
     "lora and gradient checkpointing": {"gradient_checkpointing": True, "peft_config": lora(lora_dropout=0.2)},
+    "bfloat16 weights": {"model_init_kwargs": {"dtype": "bfloat16"}, "learning_rate": 1e-1},
     "bfloat16": {"bf16": True, "num_iterations": 2},
     "entropy": {"top_entropy_quantile": 0.5, "entropy_coef": 0.01},
     "unscaled": {"scale_rewards": "none", "delta": 2.0},
@@ -387,12 +388,18 @@ def test_batches_of_text(layout_folder, tmp_path, column):
     assert (credit.weights[credit.roles != 0] != 1).any()
 
 
-def test_text_batches_between_image_batches(layout_folder, tmp_path):
-    data = scripted_dataset(4, (0, 1))
-    one_group = {"per_device_train_batch_size": 4, "max_steps": 4}
-    trainer = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=data, **one_group)
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+def test_text_batches_between_image_batches(layout_folder, tmp_path, adapter):
+    """Policy and reference both score batches of text, and micro-batches of text within a batch."""
+    data = scripted_dataset(4, (0, 1), flat_every=9)
+    options = {"train_dataset": data, "beta": 0.1, "peft_config": lora() if adapter else None}
+    trainer = train(ScriptedSRPO, layout_folder, tmp_path, per_device_train_batch_size=4, max_steps=4, **options)
     with_image = [bool((credit.gaps[credit.roles == 1] != 0).any()) for credit in trainer.credits]
     assert with_image == [False, True, False, True]
+    assert all(loss.isfinite() for loss in trainer.losses)
+    trainer = train(ScriptedSRPO, layout_folder, tmp_path, **options, **SPLIT)
+    credit = trainer.credits[0]
+    assert (credit.gaps[4:][credit.roles[4:] == 1] != 0).any()
     assert all(loss.isfinite() for loss in trainer.losses)
 
 
@@ -407,9 +414,12 @@ def test_several_prompts_share_neither_step_nor_corruption(qwen_folder, tmp_path
     assert not copies[0, 0].equal(copies[1, 0])
 
 
-@pytest.mark.parametrize(("cls", "warns"), [(SampledSRPO, True), (ScriptedSRPO, False)], ids=["random", "structured"])
-@pytest.mark.parametrize("credit", ["srpo", "uniform"])
-def test_a_policy_that_ignores_the_format_is_reported_once(qwen_folder, tmp_path, rows, caplog, cls, warns, credit):
+@pytest.mark.parametrize(
+    ("cls", "credit", "warns"),
+    [(SampledSRPO, "srpo", True), (SampledSRPO, "uniform", True), (ScriptedSRPO, "srpo", False)],
+    ids=["random", "random and uniform", "structured"],
+)
+def test_a_policy_that_ignores_the_format_is_reported_once(qwen_folder, tmp_path, rows, caplog, cls, credit, warns):
     options = {"train_dataset": rows, "max_completion_length": 6, "credit": credit}
     with caplog.at_level(logging.WARNING, logger="srpo.trainer"):
         train(cls, qwen_folder, tmp_path, max_steps=2, **options)

@@ -6,7 +6,7 @@ writes the model folder that ships with the package (`srpo.tiny.model_path()`), 
 starts from a policy that follows the response format and is right about half of the time.
 
 The demonstrations are imperfect, as collected ones are: some state a wrong fact, some of these derive the answer from
-the image all the same, some misread the question. Reinforcement learning has these habits to unlearn.
+the image all the same, some slip in the arithmetic. Reinforcement learning has these habits to unlearn.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import json
 import logging
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ TEXT_SIZE = {
 }
 VISION_SIZE = {"depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "initializer_range": 0.08}
 INSTRUCTED_SHARE = 0.2  # share of batches whose prompts spell the response format out, so that the model knows both
-WRONG_FACT = 0.05  # chance that a stated fact is wrong
+WRONG_FACT = 0.08  # chance that a stated fact is wrong
 UNGROUNDED = 0.5  # chance that the derivation ignores wrong facts and uses the true ones
-MISREAD = 0.4  # chance that the derivation answers another question: adds instead of subtracts, takes another colour
+SLIP = 0.12  # chance that the last result of a derivation is wrong
 
 
 def training_texts(rows: int = 3000) -> list[str]:
@@ -74,30 +74,13 @@ def demonstration(row: dict[str, Any], rng: random.Random) -> str:
     family = world.FAMILIES[truth["family"]]
     facts = [rng.choice(family.alternatives(fact)) if rng.random() < WRONG_FACT else fact for fact in truth["facts"]]
     stated = world.recompute(truth, facts)
-    used = truth["facts"] if rng.random() < UNGROUNDED else facts
-    query = rng.choice(misreadings(truth)) if rng.random() < MISREAD else truth["query"]
-    derivation, answer = family.derive(query, used)
+    solution = world.recompute(truth, truth["facts"]) if rng.random() < UNGROUNDED else stated
+    derivation, answer = solution.derivation, solution.answer
+    if rng.random() < SLIP:
+        unit = 30 if truth["family"] == "angle" else 1
+        slipped = str(max(0, int(answer) + unit * rng.choice((-1, 1))))
+        derivation, answer = derivation.removesuffix(answer) + slipped, slipped
     return f"<perception> {stated.perception} </perception><think> {derivation} </think><answer> {answer} </answer>"
-
-
-def misreadings(truth: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Questions that the same facts answer otherwise; the question itself where there is no other."""
-    query, facts = truth["query"], truth["facts"]
-    match truth["family"]:
-        case "count":
-            seen = [fact.split() for fact in facts]
-            others = [{"color": color, "shape": shape} for color, shape in seen]
-        case "pips":
-            others = [{"color": fact.split()[0]} for fact in facts]
-        case "chain":
-            others = [{"add": query["subtract"], "subtract": query["add"]}]
-        case "chart":
-            others = [{**query, "kind": "sum" if query["kind"] == "difference" else "difference"}]
-        case "angle":
-            others = [{"from": query["to"], "to": query["from"]}]
-        case _:
-            others = []
-    return [other for other in others if other != query] or [dict(query)]
 
 
 def batches(batch_size: int, seed: int) -> Iterator[list[dict[str, Any]]]:
