@@ -20,7 +20,6 @@ import torch
 from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from datasets import IterableDataset
-from PIL import Image
 from trl import GRPOTrainer
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 
@@ -34,12 +33,11 @@ from srpo.scoring import has_dropout, plain_log_probs
 from srpo.vision import (
     column_images,
     corrupt_rows,
+    corruption_options,
     drop_unused_vision_inputs,
     freeze_vision_tower,
-    grids,
     message_images,
-    other_image,
-    patch_size,
+    padded_per_rollout,
     placeholder_token_ids,
     prompt_key,
     rows_with_image_lists,
@@ -145,9 +143,17 @@ class SRPOTrainer(GRPOTrainer):
         images = images and [row or [] for row in images]
         return *generated, images, tool_images
 
+    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """TRL takes pixels padded to one row per rollout (SmolVLM) for one row per image when the two counts agree."""
+        if padded_per_rollout(kwargs.get("pixel_values")):
+            kwargs["num_images"] = [1] * input_ids.size(0)
+        return super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         inputs = rows_with_image_lists(inputs)
         batch = super()._generate_and_score_completions(inputs)
+        if padded_per_rollout(batch.get("pixel_values")):
+            batch["num_images"] = [1] * len(inputs)
         if self._log_images:
             images = [column_images(row) or message_images(row["prompt"]) for row in inputs]
             self._logs["images"].extend(gather_object(images))
@@ -250,30 +256,18 @@ class SRPOTrainer(GRPOTrainer):
             kind=self.args.corruption,
             run_seed=self.args.seed,
             step=self.state.global_step,
-            options=self._corruption_options(images, original),
+            options=corruption_options(
+                self.args.corruption,
+                images,
+                ratio=self.args.corruption_ratio,
+                config=self.model.config,
+                image_processor=getattr(self.processing_class, "image_processor", None),
+                image_grid_thw=original.vision.get("image_grid_thw"),
+                dataset=self.train_dataset,
+            ),
         )
         processed = self.processing_class(images=corrupted, text=texts, padding=True, return_tensors="pt")
         return {name: processed[name].to(value.device) for name, value in original.vision.items() if name in processed}
-
-    def _corruption_options(
-        self, images: list[list[Image.Image]], original: Context
-    ) -> Callable[[int, int, int], dict[str, Any]]:
-        """Options of the corruption for image i of a row, from the layout of the model."""
-        kind = self.args.corruption
-        grid = grids(original.vision.get("image_grid_thw"), [len(row) for row in images])
-
-        def options(row: int, i: int, seed: int) -> dict[str, Any]:
-            chosen: dict[str, Any] = {}
-            if kind in ("patch_mask", "patch_shuffle"):
-                processor = getattr(self.processing_class, "image_processor", None)
-                chosen["patch_size"] = patch_size(self.model.config, processor, images[row][i], grid[row][i])
-            if kind == "patch_mask":
-                chosen["ratio"] = self.args.corruption_ratio
-            if kind == "other_image":
-                chosen["other"] = other_image(self.train_dataset, images[row][i], seed + i)
-            return chosen
-
-        return options
 
     def _record(self, mode: str, totals: Totals) -> None:
         """Add metrics to TRL's log: sums and counts over all ranks, then the quotient."""

@@ -123,6 +123,47 @@ def corrupt_rows(
     return [done[key] for key in keys]
 
 
+def corruption_options(
+    kind: str,
+    images: Sequence[Sequence[Image.Image]],
+    *,
+    ratio: float,
+    config: Any,
+    image_processor: Any,
+    image_grid_thw: torch.Tensor | None,
+    dataset: Any,
+) -> Callable[[int, int, int], dict[str, Any]]:
+    """Function (row, image of the row, seed) -> options of a corruption, from the layout of the model and the data.
+
+    Args:
+        kind: a name of `srpo.corruption.CORRUPTIONS`.
+        images: per row, its images.
+        ratio: share of the image that patch_mask masks.
+        config: the model's config.
+        image_processor: the model's.
+        image_grid_thw: (images, 3) grids of all images, for layouts that have them.
+        dataset: where other_image draws from.
+    """
+    grid = grids(image_grid_thw, [len(row) for row in images])
+
+    def options(row: int, i: int, seed: int) -> dict[str, Any]:
+        chosen: dict[str, Any] = {}
+        if kind in ("patch_mask", "patch_shuffle"):
+            chosen["patch_size"] = patch_size(config, image_processor, images[row][i], grid[row][i])
+        if kind == "patch_mask":
+            chosen["ratio"] = ratio
+        if kind == "other_image":
+            chosen["other"] = other_image(dataset, images[row][i], seed + i)
+        return chosen
+
+    return options
+
+
+def padded_per_rollout(pixel_values: torch.Tensor | None) -> bool:
+    """Whether pixels are (rollouts, tiles, channels, height, width), padded to the most tiles of the batch."""
+    return pixel_values is not None and pixel_values.dim() == 5
+
+
 def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
     """An image of another row, drawn from the whole data set so that the draw does not depend on sharding.
 

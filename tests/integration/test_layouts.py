@@ -150,6 +150,12 @@ def test_gaps_weights_and_advantages_by_hand(layout_folder, tmp_path, images_per
     assert credit.gaps[(images == 0)[:, None] & perception].abs().sum() == 0
 
 
+def test_as_many_images_as_rollouts_in_a_layout_of_one_row_of_pixels_per_rollout(layout_folders, tmp_path):
+    data = scripted_dataset(4, (0, 2))
+    trainer = train(ScriptedSRPO, layout_folders["smolvlm"], tmp_path, train_dataset=data, **NARROW)
+    check_by_hand(layout_folders["smolvlm"], trainer)
+
+
 def test_blind_contrast_by_hand(qwen_folder, tmp_path, rows):
     options = {"train_dataset": rows, "reasoning_contrast": "blind"}
     check_by_hand(qwen_folder, train(ScriptedSRPO, qwen_folder, tmp_path, **NARROW, **options))

@@ -446,6 +446,7 @@ class NoEnvironment:
         return None
 
 
+@pytest.mark.filterwarnings("ignore:You are using 'environment_factory'")
 @pytest.mark.parametrize(("name", "value"), [("tools", [no_tool]), ("environment_factory", NoEnvironment)])
 def test_tools_and_environments_are_refused_with_token_credit(qwen_folder, tmp_path, rows, name, value):
     made = make_trainer(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
+from srpo import tiny
 from srpo.commands.arguments import Job
 
 
@@ -16,7 +17,7 @@ def describe(
     config = job.config
     device = f"{config.device} x {config.world_size}, {torch.get_num_threads()} threads"
     return {
-        "model": f"{model} ({model_config.model_type}, {type(processor).__name__})",
+        "model": f"{'tiny' if model == str(tiny.model_path()) else model} ({model_config.model_type})",
         "data": f"{job.arguments.dataset_name}: {len(train)} rows to train on, {len(held_out or ())} held out",
         "first prompt": _prompt(processor, train[0]),
         "credit": _credit(config),

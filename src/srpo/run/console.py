@@ -19,7 +19,6 @@ COLUMNS: Columns = {
     "w perception": ("srpo/weight/perception_mean", "{:.2f}"),
     "w reasoning": ("srpo/weight/reasoning_mean", "{:.2f}"),
     "entropy": ("entropy", "{:.2f}"),
-    "s/step": ("step_time", "{:.1f}"),
 }
 
 
@@ -73,7 +72,7 @@ class ProgressCallback(TrainerCallback):
             self.task = self.bar.add_task("train", total=state.max_steps, completed=state.global_step, figures="")
             self.bar.start()
         else:
-            self.console.print("  ".join(["step".rjust(9), *COLUMNS, "time left"]), soft_wrap=True)
+            self.console.print("  ".join(["step".rjust(9), *COLUMNS, "s/step", "time left"]), soft_wrap=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         # With several updates a generation, only the first of them has figures of the rollouts.
@@ -81,14 +80,16 @@ class ProgressCallback(TrainerCallback):
         self.latest |= {name: COLUMNS[name][1].format(value) for name, value in known.items() if value is not None}
         if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
+        done = max(1, state.global_step - self.first_step)
+        pace = (time.perf_counter() - self.started) / done
+        self.latest["s/step"] = f"{pace:.1f}"
         if self.bar is not None:
             figures = "  ".join(f"{name} {cell}" for name, cell in self.latest.items())
             self.bar.update(self.task, completed=state.global_step, figures=figures)
         elif state.global_step in (1, state.max_steps) or state.global_step % max(1, state.max_steps // LINES) == 0:
-            done = max(1, state.global_step - self.first_step)
-            left = (time.perf_counter() - self.started) / done * (state.max_steps - state.global_step)
+            left = pace * (state.max_steps - state.global_step)
             step = f"{state.global_step}/{state.max_steps}".rjust(9)
-            cells = [self.latest.get(name, "-").rjust(len(name)) for name in COLUMNS]
+            cells = [self.latest.get(name, "-").rjust(len(name)) for name in (*COLUMNS, "s/step")]
             self.console.print("  ".join([step, *cells, clock(left).rjust(9)]), soft_wrap=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
