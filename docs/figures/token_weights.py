@@ -71,7 +71,7 @@ def reply(row: dict, top: float, title: str) -> tuple[list[str], float]:
         text = token.replace("\n", " ")
         if not text:
             continue
-        width = max(len(text) * CHARACTER, CHARACTER) + 4
+        width = max(len(text) * CHARACTER, 24) + 4
         if x + width > WIDTH - 10:
             x, y = float(LEFT), y + LINE + 8
         parts.append(

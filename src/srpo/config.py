@@ -74,6 +74,11 @@ class SRPOConfig(GRPOConfig):
                 f"corruption_ratio {self.corruption_ratio} must lie in (0, 1]; it is the share of the image that is "
                 "masked, 0.6 by default"
             )
+        if not self.temperature > 0:
+            raise ValueError(
+                f"temperature {self.temperature} must be positive, because the rollouts of a group must differ; "
+                "the default is 1.0"
+            )
         ResponseFormat.parse(self.response_format)
         if self.credit != "uniform":
             self._refuse_sequence_level_options()

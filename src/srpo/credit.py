@@ -11,6 +11,7 @@ import torch
 from srpo.roles import Role
 
 BASELINES = ("shared", "per_role")
+MIN_WEIGHT = 1e-6  # clips beyond this, or its inverse, could underflow to a weight of 0 in float32
 MAX_GAP = 1e30  # nats; keeps the sum over a row finite in float64 without touching any real gap
 
 
@@ -128,10 +129,10 @@ def check_parameters(temperature: float, weight_min: float, weight_max: float, b
     """Raise ValueError (value, rule, remedy) unless the parameters define positive finite weights."""
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"credit_temperature {temperature} must be a positive number of nats; the default is 1.0")
-    if not (0 < weight_min <= 1 <= weight_max < math.inf):
+    if not (MIN_WEIGHT <= weight_min <= 1 <= weight_max <= 1 / MIN_WEIGHT):
         raise ValueError(
             f"credit_weight_min {weight_min} and credit_weight_max {weight_max} must satisfy "
-            "0 < min <= 1 <= max < infinity; the defaults are 0.5 and 2.0"
+            f"{MIN_WEIGHT:g} <= min <= 1 <= max <= {1 / MIN_WEIGHT:g}; the defaults are 0.5 and 2.0"
         )
     if baseline not in BASELINES:
         raise ValueError(f"credit_baseline {baseline!r} must be one of {', '.join(BASELINES)}; choose one of these")

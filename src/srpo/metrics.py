@@ -58,17 +58,17 @@ def role_metrics(roles: torch.Tensor, mask: torch.Tensor, advantages: torch.Tens
 def credit_metrics(
     roles: torch.Tensor, gaps: torch.Tensor, weights: torch.Tensor, clipped: torch.Tensor, seconds: float
 ) -> Totals:
-    """Mean gap and weight of each role, share of clipped weights among role tokens, seconds spent on the contrasts.
+    """Mean gap and weight of each role, share of clipped weights, seconds spent on the contrasts.
 
     Args:
         roles: (B, T) token roles.
         gaps: (B, T) contrast gaps in nats.
         weights: (B, T) token weights.
-        clipped: (B, T) True where a weight was clipped.
+        clipped: for each token that the credit weighs, whether its weight was clipped.
         seconds: wall-clock seconds of this process.
     """
     totals: Totals = {
-        "srpo/weight/clipped_fraction": (clipped.sum(), (roles != Role.NEUTRAL).sum()),
+        "srpo/weight/clipped_fraction": (clipped.sum(), clipped.numel()),
         "srpo/time/contrast_seconds": (seconds, 1),
     }
     finite_gaps = torch.where(torch.isfinite(gaps), gaps, 0.0)

@@ -6,7 +6,8 @@ How it departs from `trl.GRPOTrainer`:
 3. placeholder tokens of images and videos are never sampled;
 4. `freeze_vision_tower` leaves the vision tower out of training;
 5. resuming loads the weights of models that are saved under other names than they have (`srpo.checkpoints`);
-6. metrics under `srpo/` (docs/metrics.md).
+6. a step whose gradient is not finite is skipped, and several in a row end the run (`srpo.guard`);
+7. metrics under `srpo/` (docs/metrics.md).
 """
 
 import inspect
@@ -14,6 +15,7 @@ import math
 import textwrap
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig
 from srpo.contrast import Context, build_contexts, contrast_gaps
 from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
+from srpo.guard import NonFiniteGuard
 from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
 from srpo.roles import ResponseFormat, Role, token_roles
 from srpo.scoring import has_dropout, plain_log_probs
@@ -119,9 +122,12 @@ class SRPOTrainer(GRPOTrainer):
             self._ban(placeholder_token_ids(self.model.config, self.processing_class))
         if args.freeze_vision_tower:
             freeze_vision_tower(self.model)
+        self.add_callback(NonFiniteGuard())
+        image_token_id = getattr(self.model.config, "image_token_id", None)
         for model in (self.model, self.ref_model):
-            if model is not None and self._is_vlm:
-                model.register_forward_pre_hook(drop_unused_vision_inputs, with_kwargs=True)
+            if model is not None and self._is_vlm and image_token_id is not None:
+                hook = partial(drop_unused_vision_inputs, image_token_id)
+                model.register_forward_pre_hook(hook, with_kwargs=True)
 
     def _ban(self, token_ids: list[int]) -> None:
         """Never sample these tokens: the next forward pass would look for the image that they stand for."""
@@ -186,8 +192,8 @@ class SRPOTrainer(GRPOTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
-        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
-        if sharded or not load_weights(self.model, self.state.best_model_checkpoint or ""):
+        sharded, best = self.is_deepspeed_enabled or self.is_fsdp_enabled, self.state.best_model_checkpoint
+        if sharded or best is None or not load_weights(self.model, best):
             super()._load_best_model()
 
     def _assign_credit(
@@ -210,7 +216,10 @@ class SRPOTrainer(GRPOTrainer):
         weights = role_aware_weights(gaps, credited, **parameters)  # (B, T)
         batch["advantages"] = token_advantages(batch["advantages"], weights, strength=self.args.credit_strength)
         clipped = clipped_tokens(gaps, credited, **parameters)
-        self._record("train", credit_metrics(roles, gaps, weights, clipped, time.perf_counter() - started))
+        self._record(
+            "train",
+            credit_metrics(roles, gaps, weights, clipped[credited != Role.NEUTRAL], time.perf_counter() - started),
+        )
         return gaps, weights
 
     def _local_rewards(self, count: int) -> dict[str, list[float | None]]:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from transformers.image_processing_utils import select_best_resolution
+from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
 
 from srpo.contrast import VISION_INPUTS
 from srpo.corruption import corrupt, corruption_seed
@@ -69,7 +71,8 @@ def patch_size(
     """Width and height of one patch of the model, in pixels of the image as it is before resizing.
 
     With a grid (t, h, w) of patches, as Qwen-VL's processors return, it is exact: (width / w, height / h). Other
-    layouts resize to `image_processor.size`, from which the scale follows: patch_size * (image side / size).
+    layouts resize to a size from which the scale follows, patch_size * (image side / size): a canvas of tiles chosen by
+    aspect ratio (InternVL, LLaVA-NeXT), or `image_processor.size`.
 
     Args:
         config: the model's config; `config.vision_config.patch_size` is in processed pixels.
@@ -83,8 +86,13 @@ def patch_size(
     patch = getattr(getattr(config, "vision_config", None), "patch_size", DEFAULT_PATCH)
     patch = patch[0] if isinstance(patch, (list, tuple)) else patch
     size = dict(getattr(image_processor, "size", None) or {})
+    if pinpoints := getattr(image_processor, "image_grid_pinpoints", None):
+        best_height, best_width = select_best_resolution((height, width), pinpoints)
+        scale = max(width / best_width, height / best_height)
+        return patch * scale, patch * scale
     if size.get("height") and size.get("width"):
-        return patch * width / size["width"], patch * height / size["height"]
+        columns, rows = _tiles(image_processor, image, (size["height"], size["width"]))
+        return patch * width / (columns * size["width"]), patch * height / (rows * size["height"])
     if size.get("shortest_edge"):
         scale = min(width, height) / size["shortest_edge"]
     elif size.get("longest_edge"):
@@ -92,6 +100,15 @@ def patch_size(
     else:
         scale = 1.0
     return patch * scale, patch * scale
+
+
+def _tiles(image_processor: Any, image: Image.Image, tile: tuple[int, int]) -> tuple[int, int]:
+    """Columns and rows of the canvas of tiles that an image is cut into; (1, 1) for layouts that do not cut."""
+    limits = [getattr(image_processor, name, None) for name in ("min_patches", "max_patches")]
+    if None in limits:
+        return 1, 1
+    columns, rows = get_optimal_tiled_canvas((image.height, image.width), tile, *limits)
+    return columns, rows
 
 
 def corrupt_rows(
@@ -194,7 +211,9 @@ def placeholder_token_ids(config: Any, processor: Any) -> list[int]:
     return sorted({token_id for token_id in candidates if isinstance(token_id, int) and token_id >= 0})
 
 
-def drop_unused_vision_inputs(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+def drop_unused_vision_inputs(
+    image_token_id: int, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any] | None:
     """Forward pre-hook: rows without an image token go through without image inputs.
 
     A micro-batch of a mixed data set may hold rows of text only. Its slice of the pixels is empty, or padding, and
@@ -202,7 +221,7 @@ def drop_unused_vision_inputs(model: Any, args: tuple[Any, ...], kwargs: dict[st
     """
     if kwargs.get("pixel_values") is None or kwargs.get("input_ids") is None:
         return None
-    if (kwargs["input_ids"] == model.config.image_token_id).any():
+    if (kwargs["input_ids"] == image_token_id).any():
         return None
     return args, {name: value for name, value in kwargs.items() if name not in VISION_INPUTS}
 

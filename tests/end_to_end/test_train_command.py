@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SMALL = [
     *("--per_device_train_batch_size", "8", "--num_generations", "4", "--max_completion_length", "48"),
     *("--per_device_eval_batch_size", "8", "--eval_rows", "8", "--max_steps", "2", "--seed", "1"),
-    *("--gradient_accumulation_steps", "1", "--rollouts_every", "1"),
+    *("--gradient_accumulation_steps", "1", "--steps_per_generation", "1", "--rollouts_every", "1"),
 ]
 
 
@@ -101,10 +102,10 @@ def test_a_dry_run_checks_everything_and_writes_nothing(capsys, tmp_path):
 
 
 def test_runs_do_not_overwrite_one_another(capsys, tmp_path):
-    for name in ("shapes-srpo", "shapes-srpo-2"):
+    for name in ("pips-srpo", "pips-srpo-2"):
         assert run(*SMALL, "--rows", 32, "--eval_rows", 0, "--max_steps", 1, "--rollouts_every", 0) == 0
         assert (tmp_path / "runs" / name / "model").is_dir()
-    assert "already holds a run" in refused(capsys, *SMALL, "--output_dir", "runs/shapes-srpo")
+    assert "already holds a run" in refused(capsys, *SMALL, "--output_dir", "runs/pips-srpo")
 
 
 def test_a_run_resumes_from_its_checkpoint(capsys, tmp_path):
@@ -125,6 +126,44 @@ def test_a_run_resumes_from_its_checkpoint(capsys, tmp_path):
     assert run(*common, "--max_steps", 2, "--resume_from_checkpoint", "true") == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["steps"] == 2
     assert "no checkpoint" in refused(capsys, *SMALL, "--output_dir", "new", "--resume_from_checkpoint", "true")
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(capsys, tmp_path):
+    assert run(*SMALL, "--rows", 32, "--output_dir", "out", "--eval_rows", 0, "--max_steps", 1) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    said = refused(capsys, *SMALL, "--seed", 7, "--output_dir", "out", "--resume_from_checkpoint", "true")
+    assert "out holds no checkpoint" in said
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+
+
+def test_flags_win_over_a_written_config(tmp_path):
+    assert run(*SMALL, "--rows", 32, "--output_dir", "one", "--eval_rows", 0, "--logging_steps", 10) == 0
+    written = yaml.safe_load((tmp_path / "one" / "config.yaml").read_text())
+    assert written["logging_steps"] == 10
+    assert "model_init_kwargs" not in written
+    assert "reward_weights" not in written
+    assert run("--config", "one/config.yaml", "--dtype", "bfloat16", "--output_dir", "two") == 0
+    saved = AutoModelForImageTextToText.from_pretrained("two/model")
+    assert str(saved.dtype) == "torch.bfloat16"
+
+
+def test_a_named_training_split_still_holds_rows_out(capsys):
+    assert run(*SMALL, "--rows", 32, "--dataset_train_split", "train", "--dry_run", "true") == 0
+    assert "29 rows to train on, 3 held out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [("weights", ""), ("template", "has no chat template"), ("processor", "vision-language model")]
+)
+def test_a_model_folder_that_will_not_do(spoil, words, capsys):
+    shutil.copytree(model_path(), "model")
+    if spoil == "weights":
+        Path("model/model.safetensors").write_bytes(Path("model/model.safetensors").read_bytes()[:1000])
+    elif spoil == "template":
+        Path("model/chat_template.jinja").unlink()
+    else:
+        Path("model/processor_config.json").unlink()
+    assert words in refused(capsys, *SMALL, "--rows", 32, "--model", "model")
 
 
 def test_lora_and_uniform_credit(tmp_path):
@@ -173,6 +212,14 @@ def test_a_reward_of_ones_own(tmp_path):
         (["--dataset", "shapes/ducks"], ["unknown family 'ducks'"]),
         (["--eval_rows", "-3"], ["eval_rows -3 must be 0 or more"]),
         (["--reward_funcs", "vibes"], ["reward function 'vibes' cannot be imported", "accuracy, format"]),
+        (
+            ["--reward_weights", "1", "2", "3"],
+            ["reward_weights has 3 numbers for the 2 reward functions", "one for each"],
+        ),
+        (["--temperature", "0"], ["temperature 0.0 must be positive"]),
+        (["--rows", "1"], ["1 training rows are fewer than the 2 prompts", "give more rows"]),
+        (["--resume_from_checkpoint", "./nope"], ["./nope is not a checkpoint folder"]),
+        (["--output_dir", "/dev/null/x"], ["output_dir /dev/null/x cannot be written"]),
         (["--config", "nowhere.yaml"], ["config nowhere.yaml cannot be read"]),
         (["--config"], ["--config needs the path"]),
     ],
@@ -189,6 +236,8 @@ def test_a_config_file_with_mistakes(capsys):
     assert "typo.yaml: unknown option '--credt'; did you mean --credit?" in refused(capsys, "--config", "typo.yaml")
     Path("list.yaml").write_text("- credit\n")
     assert "must hold option: value lines" in refused(capsys, "--config", "list.yaml")
+    Path("nested.yaml").write_text("learning_rate: {x: 1}\n")
+    assert "nested.yaml: learning_rate is {'x': 1} and must be one value" in refused(capsys, "--config", "nested.yaml")
     Path("broken.yaml").write_text("credit: [srpo\n")
     assert "is not YAML" in refused(capsys, "--config", "broken.yaml")
 
@@ -238,8 +287,8 @@ def test_two_processes_share_one_run_directory(tmp_path):
     command = [sys.executable, *launcher, *SMALL, "--use_cpu", "true", "--rows", "32"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["shapes-srpo"]
-    logged = (tmp_path / "runs" / "shapes-srpo" / "metrics.jsonl").read_text().splitlines()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["pips-srpo"]
+    logged = (tmp_path / "runs" / "pips-srpo" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in logged if '"step_time"' in line] == [1, 2]
     assert done.stdout.count("Held-out questions") == 1
 

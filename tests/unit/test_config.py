@@ -83,7 +83,7 @@ def test_sequence_level_options_are_allowed_with_uniform_credit(tmp_path, fields
         ({"credit_baseline": "zero"}, f"credit_baseline 'zero' must be one of {', '.join(BASELINES)}; choose"),
         ({"credit_temperature": 0.0}, "credit_temperature 0.0 must be a positive number of nats; the default is 1.0"),
         ({"credit_temperature": math.nan}, "credit_temperature nan must be"),
-        ({"credit_weight_min": 0.0}, "credit_weight_min 0.0 and .* must satisfy 0 < min <= 1 <= max"),
+        ({"credit_weight_min": 0.0}, "credit_weight_min 0.0 and .* must satisfy 1e-06 <= min <= 1 <= max"),
         ({"credit_weight_min": 1.5}, "credit_weight_min 1.5"),
         ({"credit_weight_max": 0.5}, "credit_weight_max 0.5 must satisfy"),
         ({"credit_weight_max": math.inf}, "credit_weight_max inf must satisfy"),

@@ -110,6 +110,8 @@ def test_no_gradient_flows_through_the_weights():
         ({"weight_min": 0.0}, "credit_weight_min 0.0 and .* must satisfy"),
         ({"weight_max": 0.9}, "credit_weight_max 0.9 must satisfy"),
         ({"weight_min": 1.1}, "credit_weight_min 1.1"),
+        ({"weight_min": 1e-300}, "credit_weight_min 1e-300 and"),
+        ({"weight_max": 1e50}, "credit_weight_max 1e.50"),
         ({"baseline": "none"}, "credit_baseline 'none' must be one of shared, per_role"),
     ],
 )

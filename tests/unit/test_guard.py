@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from srpo.run.guard import NonFiniteGuard
+from srpo.guard import NonFiniteGuard
 
 ARGS = SimpleNamespace(fp16=False)
 

@@ -50,6 +50,12 @@ def test_patch_size(patch, size, grid, expected):
     assert patch_size(config(patch), processor, image(100, 60), grid) == pytest.approx(expected)
 
 
+def test_patch_size_of_an_image_fitted_into_a_canvas_of_tiles():
+    # of 336 x 672 and 672 x 336 (height, width), 100 x 60 pixels fit the second: 100 become 560, as 60 become 336
+    processor = SimpleNamespace(size={"shortest_edge": 336}, image_grid_pinpoints=[[336, 672], [672, 336]])
+    assert patch_size(config(14), processor, image(100, 60), None) == pytest.approx((14 * 60 / 336, 14 * 60 / 336))
+
+
 def test_patch_size_of_a_model_that_names_none():
     assert patch_size(SimpleNamespace(), None, image(100, 60), None) == (14.0, 14.0)
 
@@ -59,7 +65,7 @@ def test_patch_size_of_a_model_that_names_none():
     [
         ("smolvlm", 16 * 100 / 128),  # longest edge to 128
         ("llava", 16 * 60 / 64),  # shortest edge to 64
-        ("internvl", (8 * 100 / 32, 8 * 60 / 32)),  # the whole image to one tile of 32 x 32
+        ("internvl", (8 * 100 / 64, 8 * 60 / 32)),  # the whole image to two tiles of 32 x 32, side by side
     ],
 )
 def test_patch_size_through_real_processors(layout_folders, layout, expected):
@@ -194,9 +200,9 @@ def test_other_image_needs_another_image():
 def test_vision_inputs_are_dropped_only_where_no_row_has_an_image_token():
     model = SimpleNamespace(config=SimpleNamespace(image_token_id=7))
     inputs = {"input_ids": torch.tensor([[1, 2]]), "pixel_values": torch.zeros(1), "image_grid_thw": torch.zeros(1, 3)}
-    assert drop_unused_vision_inputs(model, (), inputs) == ((), {"input_ids": inputs["input_ids"]})
-    assert drop_unused_vision_inputs(model, (), {**inputs, "input_ids": torch.tensor([[1, 2], [7, 2]])}) is None
-    assert drop_unused_vision_inputs(model, (), {"input_ids": inputs["input_ids"]}) is None
+    assert drop_unused_vision_inputs(7, model, (), inputs) == ((), {"input_ids": inputs["input_ids"]})
+    assert drop_unused_vision_inputs(7, model, (), {**inputs, "input_ids": torch.tensor([[1, 2], [7, 2]])}) is None
+    assert drop_unused_vision_inputs(7, model, (), {"input_ids": inputs["input_ids"]}) is None
 
 
 class Vlm(nn.Module):

@@ -1,5 +1,6 @@
 """Options of `srpo train`: a YAML file plus flags, parsed as `trl grpo` parses them."""
 
+import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ def parse(arguments: Sequence[str]) -> Job:
         raise UsageError(str(error)) from error
     if rest:
         raise UsageError(_did_you_mean(rest[0], parser))
+    _check_numbers(given, path, job, config, model)
     return Job(job, config, model, given)
 
 
@@ -134,6 +136,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"config {path} holds a {type(content).__name__} and must hold option: value lines")
     return {ALIASES.get(str(name), str(name)): value for name, value in content.items()}
+
+
+def _check_numbers(given: dict[str, Any], path: str | None, *parts: Any) -> None:
+    """A YAML file may hold a list or a mapping where a number belongs, which the parser lets through."""
+    kinds = {field.name: field.default for part in parts for field in dataclasses.fields(part)}
+    for name, value in given.items():
+        if isinstance(value, (dict, list)) and isinstance(kinds.get(name), (int, float)):
+            raise UsageError(f"{path}: {name} is {value!r} and must be one value, such as {kinds[name]}")
 
 
 def _did_you_mean(option: str, parser: TrlParser) -> str:

@@ -63,6 +63,11 @@ def _optimizer(config: Any, rows: int) -> str:
     prompts = max(1, config.generation_batch_size // config.num_generations)
     steps = config.max_steps if config.max_steps > 0 else int(rows * config.num_train_epochs // prompts)
     return (
-        f"{steps} steps, learning rate {config.learning_rate:g}, loss {config.loss_type}, beta {config.beta:g}, "
-        f"seed {config.seed}"
+        f"{steps} steps{_updates(config)}, learning rate {config.learning_rate:g}, loss {config.loss_type}, "
+        f"beta {config.beta:g}, seed {config.seed}"
     )
+
+
+def _updates(config: Any) -> str:
+    updates = config.num_iterations * config.steps_per_generation // config.gradient_accumulation_steps
+    return f" ({updates} a generation)" if updates > 1 else ""

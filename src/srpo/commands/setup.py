@@ -14,6 +14,7 @@ from srpo import tiny
 from srpo.cli import UsageError
 from srpo.commands.arguments import Job
 from srpo.data import DataError, check_images, load, load_splits, parse_columns, world
+from srpo.data.loading import hold_out
 from srpo.prompts import STYLES
 from srpo.rewards import completion_text, make_accuracy_reward, make_format_reward
 from srpo.roles import ResponseFormat
@@ -35,19 +36,30 @@ def resolve_model(job: Job) -> tuple[str, Any, Any]:
     options = {"revision": job.model.model_revision, "trust_remote_code": job.config.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"model {name!r} is neither a model folder here nor a model id that could be loaded ({_short(error)}); "
+            "check the spelling, or give the folder"
+        ) from error
+    try:
         processor = AutoProcessor.from_pretrained(name, **options, padding_side="left", truncation_side="left")
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"model {name!r} is neither a model folder here nor a model id that could be loaded ({reason}); "
-            "check the spelling, or give the folder"
+            f"model {name!r} ({config.model_type}) has no processor for images and text that could be loaded "
+            f"({_short(error)}); SRPO needs a vision-language model, such as Qwen/Qwen2.5-VL-3B-Instruct"
         ) from error
     if not isinstance(processor, ProcessorMixin):
         raise UsageError(
             f"model {name!r} has a tokenizer but no image processor; SRPO needs a vision-language model, such as "
             "Qwen/Qwen2.5-VL-3B-Instruct"
         )
+    if not processor.chat_template:
+        raise UsageError(f"model {name!r} has no chat template; use its instruct version, or add chat_template.jinja")
     return name, config, processor
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
 
 
 def check_tags(processor: Any, response_format: ResponseFormat) -> None:
@@ -93,6 +105,12 @@ def load_data(job: Job, response_format: ResponseFormat) -> tuple[Dataset, Datas
                 check_images(part, decode=len(part) <= DECODE_UP_TO)
     except DataError as error:
         raise UsageError(str(error)) from error
+    prompts = (job.config.generation_batch_size or 1) // (job.config.num_generations or 1)
+    if len(train) < prompts:
+        raise UsageError(
+            f"{len(train)} training rows are fewer than the {prompts} prompts of one generation, so no step would be "
+            "made; give more rows, or lower per_device_train_batch_size or gradient_accumulation_steps"
+        )
     return train, held_out
 
 
@@ -104,19 +122,21 @@ def _load(job: Job, options: dict[str, Any]) -> tuple[Dataset, Dataset | None]:
             return load_splits(name, rows=rows, eval_rows=eval_rows, **options)
         return load(name, "train", rows=rows, **options), None
     train = load(name, arguments.dataset_train_split or "train", rows=rows, **options)
-    if not eval_rows or arguments.dataset_test_split is None:
+    if not eval_rows:
         return train, None
+    if arguments.dataset_test_split is None:
+        train, held_out = hold_out(train)
+        return train, held_out.select(range(min(eval_rows, len(held_out))))
     return train, load(name, arguments.dataset_test_split, rows=eval_rows, **options)
 
 
-def make_rewards(
-    names: Sequence[str], response_format: ResponseFormat, dataset: Dataset
-) -> tuple[list[RewardFunction], list[float]]:
-    """Reward functions and their default weights; the built-in world adds its perception grade with weight 0.
+def make_rewards(job: Job, response_format: ResponseFormat, dataset: Dataset) -> list[RewardFunction]:
+    """Reward functions; their weights go into the config. The built-in world adds its perception grade with weight 0.
 
     Raises:
-        UsageError: for a name that is neither known nor an import path.
+        UsageError: for a name that is neither known nor an import path, and for a wrong number of weights.
     """
+    names = job.arguments.reward_funcs
     functions: list[RewardFunction] = []
     weights: list[float] = []
     for name in names:
@@ -129,10 +149,17 @@ def make_rewards(
         else:
             functions.append(_imported(name))
             weights.append(1.0)
+    given = job.config.reward_weights
+    if given is not None and len(given) != len(names):
+        raise UsageError(
+            f"reward_weights has {len(given)} numbers for the {len(names)} reward functions {', '.join(names)}; "
+            "give one for each"
+        )
+    job.config.reward_weights = list(given or weights)
     if "truth" in dataset.column_names:
         functions.append(_perception_grade(response_format))
-        weights.append(0.0)
-    return functions, weights
+        job.config.reward_weights.append(0.0)
+    return functions
 
 
 def _imported(path: str) -> RewardFunction:

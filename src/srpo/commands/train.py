@@ -1,6 +1,7 @@
 """`srpo train`: data, rewards, model and trainer from options; before and after; a run directory."""
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -11,25 +12,26 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from rich.console import Console
+from safetensors import SafetensorError
 from transformers import PrinterCallback
 from transformers import ProgressCallback as TqdmCallback
 from transformers.utils import logging as transformers_logging
 from trl import get_peft_config, get_quantization_config
 
 from srpo.cli import UsageError
-from srpo.commands.arguments import Job, parse
+from srpo.commands.arguments import DEFAULTS, Job, parse
 from srpo.commands.help import show_help
 from srpo.commands.plan import describe
 from srpo.commands.setup import RewardFunction, check_tags, load_data, make_rewards, resolve_model, resumable
-from srpo.data import DataError
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
 from srpo.run.directory import MetricsFile, new_run_directory, non_default, write_header, write_json
-from srpo.run.guard import NonFiniteGuard
 from srpo.run.rollouts import RolloutFile
 from srpo.trainer import SRPOTrainer
 
 RUNS = Path("runs")
+# What a user's data, model or options may cause once they meet the trainer; anything else is a fault of the program.
+REFUSALS = (ValueError, OSError, ImportError, FloatingPointError, SafetensorError)
 HELD_OUT = {
     "accuracy": "eval_rewards/accuracy_reward/mean",
     "perception right": "eval_rewards/perception/mean",
@@ -51,29 +53,36 @@ def main(arguments: Sequence[str]) -> int:
     name, model_config, processor = resolve_model(job)
     check_tags(processor, response_format)
     train, held_out = load_data(job, response_format)
-    rewards, weights = make_rewards(job.arguments.reward_funcs, response_format, train)
-    if job.config.reward_weights is None:
-        job.config.reward_weights = weights
-    elif len(job.config.reward_weights) == len(job.arguments.reward_funcs) < len(weights):
-        job.config.reward_weights = [*job.config.reward_weights, 0.0]
+    settings = {**non_default(job.arguments, job.config, job.model), **{k: getattr(job.config, k) for k in DEFAULTS}}
+    rewards = make_rewards(job, response_format, train)
     run = _run_directory(job, state)
+    checkpoint = _checkpoint(job, run)
     show_plan(console, describe(job, name, model_config, processor, train, held_out, run))
     if job.arguments.dry_run:
-        console.print("\nDry run: everything above was resolved and checked; nothing was trained or written.")
+        console.print("\nDry run: data, prompts, rewards and options were checked; no weights loaded, nothing written.")
         return 0
-    trainer = _make_trainer(job, name, processor, train, held_out, rewards, run, list(arguments))
     try:
-        _train(job, trainer, run, console, list(arguments))
-    except (DataError, FloatingPointError) as error:
-        raise UsageError(str(error)) from error
+        try:
+            trainer = _make_trainer(job, name, processor, train, held_out, rewards, run)
+        except RuntimeError as error:  # an integration that is not installed, weights that do not fit the config
+            raise ValueError(str(error)) from error
+        if trainer.is_world_process_zero():
+            write_header(run, {**settings, "model_name_or_path": name}, seed=job.config.seed, arguments=list(arguments))
+            _observe(job, trainer, processor, run)
+        _train(trainer, checkpoint, run, console)
+        if trainer.is_world_process_zero():
+            _show_next_steps(console, job, run)
+    except REFUSALS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{reason} (SRPO_DEBUG=1 shows where)") from error
     return 0
 
 
-def _train(job: Job, trainer: SRPOTrainer, run: Path, console: Console, arguments: list[str]) -> None:
+def _train(trainer: SRPOTrainer, checkpoint: bool | str | None, run: Path, console: Console) -> None:
     started = time.perf_counter()
-    before = _evaluate(trainer, "before", console)
+    before = {} if checkpoint else _evaluate(trainer, "before", console)
     trainer.add_callback(ProgressCallback(console))
-    trainer.train(resume_from_checkpoint=_checkpoint(job, run))
+    trainer.train(resume_from_checkpoint=checkpoint)
     after = _evaluate(trainer, "after", console)
     trainer.save_model(str(run / "model"))
     if not trainer.is_world_process_zero():
@@ -89,7 +98,6 @@ def _train(job: Job, trainer: SRPOTrainer, run: Path, console: Console, argument
         show_summary(console, before, after)
     share = f", {contrasts / in_steps:.0%} of step time on contrasts" if contrasts and in_steps else ""
     console.print(f"\n{trainer.state.global_step} steps in {clock(seconds)}{share}.")
-    _show_next_steps(console, job, run)
 
 
 def _show_next_steps(console: Console, job: Job, run: Path) -> None:
@@ -129,7 +137,6 @@ def _make_trainer(
     held_out: Dataset | None,
     rewards: list[RewardFunction],
     run: Path,
-    arguments: list[str],
 ) -> SRPOTrainer:
     config = job.config
     config.output_dir = str(run)
@@ -143,33 +150,27 @@ def _make_trainer(
     if job.model.use_peft and not (job.model.lora_target_modules or job.model.lora_target_parameters):
         job.model.lora_target_modules = "all-linear"  # type: ignore[assignment]
     config.model_init_kwargs = {k: v for k, v in chosen.items() if v is not None} | given
-    try:
-        trainer = SRPOTrainer(
-            name,
-            rewards,
-            config,
-            train_dataset=train,
-            eval_dataset=held_out,
-            processing_class=processor,
-            quantization_config=get_quantization_config(job.model),
-            peft_config=get_peft_config(job.model),
-        )
-    except (ValueError, OSError, ImportError) as error:
-        raise UsageError(" ".join(str(error).split())) from error
+    trainer = SRPOTrainer(
+        name,
+        rewards,
+        config,
+        train_dataset=train,
+        eval_dataset=held_out,
+        processing_class=processor,
+        quantization_config=get_quantization_config(job.model),
+        peft_config=get_peft_config(job.model),
+    )
     trainer.remove_callback(TqdmCallback)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(NonFiniteGuard())
-    if trainer.is_world_process_zero():
-        settings = {**non_default(job.arguments, config, job.model), "model_name_or_path": name}
-        write_header(run, settings, seed=config.seed, arguments=arguments)
-        trainer.add_callback(MetricsFile(run))
-        if job.arguments.rollouts_every > 0:
-            trainer.observers.append(
-                RolloutFile(
-                    run, processor.tokenizer, every=job.arguments.rollouts_every, count=job.arguments.rollouts_saved
-                )
-            )
     return trainer
+
+
+def _observe(job: Job, trainer: SRPOTrainer, processor: Any, run: Path) -> None:
+    """Write metrics and sampled rollouts while the run goes on."""
+    trainer.add_callback(MetricsFile(run))
+    every, count = job.arguments.rollouts_every, job.arguments.rollouts_saved
+    if every > 0 and count > 0:
+        trainer.observers.append(RolloutFile(run, processor.tokenizer, every=every, count=count))
 
 
 def _run_directory(job: Job, state: PartialState) -> Path:
@@ -195,6 +196,9 @@ def _choose_directory(job: Job) -> Path:
         dataset = Path(job.arguments.dataset_name).stem or "data"
         return new_run_directory(RUNS, f"{dataset}-{job.config.credit}")
     run = Path(given)
+    existing = next(path for path in (run, *run.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(f"output_dir {given} cannot be written, because of {existing}; choose another folder")
     if (run / "config.yaml").exists() and not job.config.resume_from_checkpoint:
         raise UsageError(
             f"output_dir {given} already holds a run; choose another folder, or continue it with "
@@ -209,9 +213,14 @@ def _checkpoint(job: Job, run: Path) -> bool | str | None:
     if wanted is None or str(wanted).lower() == "false":
         return None
     if str(wanted).lower() != "true":
+        if not (Path(wanted) / "trainer_state.json").exists():
+            raise UsageError(f"resume_from_checkpoint {wanted} is not a checkpoint folder; name one, or say true")
         return str(wanted)
     if not resumable(run):
-        raise UsageError(f"output_dir {run} holds no checkpoint to resume from; leave --resume_from_checkpoint out")
+        raise UsageError(
+            f"output_dir {run} holds no checkpoint to resume from; name the run's folder with --output_dir, or leave "
+            "--resume_from_checkpoint out"
+        )
     return True
 
 

@@ -45,10 +45,12 @@ class RolloutFile:
     def __init__(self, run: Path, tokenizer: Any, *, every: int, count: int) -> None:
         self.folder = run / "rollouts"
         self.tokenizer, self.every, self.count = tokenizer, every, count
+        self.next_step = 0
 
     def __call__(self, credit: CreditBatch) -> None:
-        if credit.step % self.every:
+        if credit.step < self.next_step:
             return
+        self.next_step = credit.step + self.every
         self.folder.mkdir(parents=True, exist_ok=True)
         rows = [self._row(credit, i) for i in range(min(self.count, len(credit.rows)))]
         path = self.folder / f"step_{credit.step:06d}.parquet"
