@@ -1,4 +1,4 @@
-"""What a training step costs: GRPOTrainer, SRPOTrainer with credit uniform, SRPOTrainer with credit srpo, in turn in one process.
+"""What a training step costs: GRPOTrainer, SRPOTrainer with credit uniform, with credit srpo, in turn in one process.
 
     python -m bench.step [--steps 4] [--rounds 3] [--output bench/results/step.json]
 
