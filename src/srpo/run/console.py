@@ -10,6 +10,10 @@ from transformers import TrainerCallback
 
 LINES = 12  # progress lines of a whole run where there is no terminal
 
+LEGEND = """Training. Figures are of the rollouts of the last generation: mean reward, share of right answers, share of replies in
+the response format, mean weight of perception and of reasoning tokens (1 is GRPO), entropy in nats a token.
+"""
+
 Columns = dict[str, tuple[str, str]]
 
 COLUMNS: Columns = {
@@ -58,6 +62,7 @@ class ProgressCallback(TrainerCallback):
         self.started, self.first_step = time.perf_counter(), state.global_step
         if not state.is_world_process_zero:
             return
+        self.console.print(LEGEND)
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("[bold]step"),
