@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 LINES = 12  # progress lines of a whole run where there is no terminal
 
-LEGEND = """Training. Figures are of the rollouts of the last generation: mean reward, share of right answers, share of replies in
-the response format, mean weight of perception and of reasoning tokens (1 is GRPO), entropy in nats a token.
+LEGEND = """Training. Figures of the last generation: mean reward, right answers, replies in the response format,
+mean weight of perception and of reasoning tokens (1 is GRPO), entropy in nats a token.
 """
 
 Columns = dict[str, tuple[str, str]]
@@ -62,7 +62,7 @@ class ProgressCallback(TrainerCallback):
         self.started, self.first_step = time.perf_counter(), state.global_step
         if not state.is_world_process_zero:
             return
-        self.console.print(LEGEND)
+        self.console.print(LEGEND, soft_wrap=True)
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("[bold]step"),

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -111,8 +110,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
-
-
-def command_line() -> list[str]:
-    """The arguments of this process without the program."""
-    return sys.argv[1:]

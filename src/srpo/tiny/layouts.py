@@ -43,6 +43,11 @@ def _token_ids(tokenizer: Any) -> dict[str, int]:
     return {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
 
 
+def _text_config(model_type: str, tokenizer: Any) -> dict[str, Any]:
+    shape = {"model_type": model_type, "vocab_size": len(tokenizer), "num_key_value_heads": 2}
+    return {**shape, **TEXT, **_token_ids(tokenizer)}
+
+
 def _qwen_config(tokenizer: Any, text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
     return {
         "text_config": {"vocab_size": len(tokenizer), **_token_ids(tokenizer), **text},
@@ -109,13 +114,7 @@ def smolvlm(tokenizer: Any) -> Parts:
     """SmolVLM (Idefics3): images split into tiles, padded to the largest number of tiles of the batch, pixel masks."""
     side, patch, scale = 64, 16, 2
     config = tf.SmolVLMConfig(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "num_key_value_heads": 2,
-            **TEXT,
-            **_token_ids(tokenizer),
-        },
+        text_config=_text_config("llama", tokenizer),
         vision_config={
             "hidden_size": 64,
             "intermediate_size": 128,
@@ -142,13 +141,7 @@ def llava(tokenizer: Any) -> Parts:
     """LLaVA-1.5: one square crop per image through CLIP."""
     side, patch = 64, 16
     config = tf.LlavaConfig(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "num_key_value_heads": 2,
-            **TEXT,
-            **_token_ids(tokenizer),
-        },
+        text_config=_text_config("llama", tokenizer),
         vision_config={
             "model_type": "clip_vision_model",
             "hidden_size": 64,
@@ -176,13 +169,7 @@ def internvl(tokenizer: Any) -> Parts:
     """InternVL: dynamic tiles, indexed by tile over the whole batch."""
     side, patch = 32, 8
     config = tf.InternVLConfig(
-        text_config={
-            "model_type": "qwen2",
-            "vocab_size": len(tokenizer),
-            "num_key_value_heads": 2,
-            **TEXT,
-            **_token_ids(tokenizer),
-        },
+        text_config=_text_config("qwen2", tokenizer),
         vision_config={
             "hidden_size": 64,
             "intermediate_size": 128,
