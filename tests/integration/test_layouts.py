@@ -155,10 +155,13 @@ def test_gaps_weights_and_advantages_by_hand(layout_folder, tmp_path, images_per
     assert credit.gaps[(images == 0)[:, None] & perception].abs().sum() == 0
 
 
-def test_as_many_images_as_rollouts_in_a_layout_of_one_row_of_pixels_per_rollout(layout_folders, tmp_path):
+@pytest.mark.parametrize("size", [8, 4, 2], ids=["whole_batch", "halves", "quarters"])
+def test_as_many_images_as_rollouts_in_a_layout_of_one_row_of_pixels_per_rollout(layout_folders, tmp_path, size):
     data = scripted_dataset(4, (0, 2))
-    trainer = train(ScriptedSRPO, layout_folders["smolvlm"], tmp_path, train_dataset=data, **NARROW)
-    check_by_hand(layout_folders["smolvlm"], trainer)
+    split = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size}
+    trainer = train(ScriptedSRPO, layout_folders["smolvlm"], tmp_path, train_dataset=data, **NARROW, **split)
+    credit = check_by_hand(layout_folders["smolvlm"], trainer)
+    assert sum(len(row["images"]) for row in credit.rows) == len(credit.rows)
 
 
 def test_blind_contrast_by_hand(qwen_folder, tmp_path, rows):
