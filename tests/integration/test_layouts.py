@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl.data_utils import prepare_multimodal_messages
+from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 import srpo.trainer
 from srpo.corruption import corrupt, corruption_seed
@@ -162,6 +163,11 @@ def test_as_many_images_as_rollouts_in_a_layout_of_one_row_of_pixels_per_rollout
     trainer = train(ScriptedSRPO, layout_folders["smolvlm"], tmp_path, train_dataset=data, **NARROW, **split)
     credit = check_by_hand(layout_folders["smolvlm"], trainer)
     assert sum(len(row["images"]) for row in credit.rows) == len(credit.rows)
+    batch = trainer.batches[0]
+    shuffled = unsplit_pixel_values_by_grid(shuffle_sequence_dict(split_pixel_values_by_grid(batch)))
+    for ids, pixels in zip(shuffled["completion_ids"], shuffled["pixel_values"], strict=True):
+        (origin,) = (batch["completion_ids"] == ids).all(1).nonzero().flatten().tolist()
+        assert pixels.equal(batch["pixel_values"][origin])
 
 
 def test_blind_contrast_by_hand(qwen_folder, tmp_path, rows):
