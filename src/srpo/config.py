@@ -10,7 +10,7 @@ from srpo.roles import ResponseFormat
 
 CREDITS = ("srpo", "uniform", "perception", "reasoning")
 REASONING_CONTRASTS = ("drop", "blind")
-SCORINGS = ("plain",)
+SCORINGS = ("shared", "plain")
 
 
 @dataclass
@@ -29,7 +29,10 @@ class SRPOConfig(GRPOConfig):
         corruption_ratio: share of the image that `corruption="patch_mask"` blacks out, in (0, 1].
         reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
-        scoring: how contrast log-probabilities are computed; "plain" runs whole forward passes.
+        scoring: how contrast log-probabilities are computed: "shared" encodes each prompt once for its group and runs
+            only what a gap needs; "plain" runs whole forward passes over every rollout. Both give the same numbers.
+        scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default as many as
+            one of TRL's own passes has, `per_device_train_batch_size` rows of prompt and completion.
         response_format: names of the perception, reasoning and answer tags, separated by commas.
         ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward
             pass would look for the image that they announce.
@@ -49,7 +52,10 @@ class SRPOConfig(GRPOConfig):
     corruption: str = field(default="patch_mask", metadata={"help": f"One of: {', '.join(CORRUPTIONS)}."})
     corruption_ratio: float = field(default=0.6, metadata={"help": "Share of the image masked by patch_mask, (0, 1]."})
     reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
-    scoring: str = field(default="plain", metadata={"help": "plain: whole forward passes."})
+    scoring: str = field(default="shared", metadata={"help": "shared: prompts encoded once; plain: whole passes."})
+    scoring_max_tokens: int | None = field(
+        default=None, metadata={"help": "Most tokens in a forward pass of shared scoring; lower it to save memory."}
+    )
     response_format: str = field(
         default="perception,think,answer", metadata={"help": "Tag names: perception,reasoning,answer."}
     )
@@ -73,6 +79,11 @@ class SRPOConfig(GRPOConfig):
             raise ValueError(
                 f"corruption_ratio {self.corruption_ratio} must lie in (0, 1]; it is the share of the image that is "
                 "masked, 0.6 by default"
+            )
+        if self.scoring_max_tokens is not None and self.scoring_max_tokens < 1:
+            raise ValueError(
+                f"scoring_max_tokens {self.scoring_max_tokens} must be positive; it is the most tokens in one forward "
+                "pass, some thousands, or unset to follow per_device_train_batch_size"
             )
         if not self.temperature > 0:
             raise ValueError(

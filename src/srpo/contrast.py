@@ -4,23 +4,20 @@ A contrast compares the log-probability of the same completion token under two c
 and subtracts; `srpo.scoring` runs the model. Axes: B rollouts, P prompt tokens, T completion tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
+from srpo.pixels import select_vision
 from srpo.roles import Role
+from srpo.vision import VISION_INPUTS
 
-VISION_INPUTS = (
-    "pixel_values",
-    "image_grid_thw",
-    "pixel_attention_mask",
-    "spatial_shapes",
-    "image_sizes",
-    "image_position_ids",
-)
 TOKEN_TYPE_INPUTS = ("token_type_ids", "mm_token_type_ids")
+
+VisionOfRows = Callable[[Sequence[int]], Mapping[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,8 @@ class Context:
         prompt_mask: (B, P) 1 for prompt tokens, 0 for padding.
         completion_ids: (B, T) completion tokens, padded on the right.
         completion_mask: (B, T) 1 for completion tokens, 0 for padding.
-        vision: the model's image inputs, indexed by image, tile or patch as the model's layout has it.
+        vision: function from indices of rollouts to the model's image inputs for them. Contexts with one and the same
+            function have the same prompt.
         token_types: per-token model inputs over prompt and completion, (B, P + T).
         num_images: images of each rollout, or None where the batch has none.
         num_tiles: tiles of each rollout, for layouts that index pixels by tile.
@@ -43,7 +41,7 @@ class Context:
     prompt_mask: torch.Tensor
     completion_ids: torch.Tensor
     completion_mask: torch.Tensor
-    vision: Mapping[str, torch.Tensor]
+    vision: VisionOfRows
     token_types: Mapping[str, torch.Tensor]
     num_images: list[int] | None
     num_tiles: list[int] | None
@@ -53,35 +51,33 @@ class Context:
     def from_batch(cls, batch: Mapping[str, Any]) -> "Context":
         """The context in which the rollouts of a generation batch of TRL's GRPOTrainer were sampled."""
         ids = batch["completion_ids"]
+        vision = {k: batch[k] for k in VISION_INPUTS if k in batch}
+        num_images, num_tiles = batch.get("num_images"), batch.get("num_tiles")
         return cls(
             prompt_ids=batch["prompt_ids"],
             prompt_mask=batch["prompt_mask"],
             completion_ids=ids,
             completion_mask=batch["completion_mask"],
-            vision={k: batch[k] for k in VISION_INPUTS if k in batch},
+            vision=partial(select_vision, vision, num_images, num_tiles),
             token_types={k: batch[k] for k in TOKEN_TYPE_INPUTS if k in batch},
-            num_images=batch.get("num_images"),
-            num_tiles=batch.get("num_tiles"),
+            num_images=num_images,
+            num_tiles=num_tiles,
             position=torch.arange(ids.size(1), device=ids.device).expand_as(ids),
         )
 
-    def with_vision(self, vision: Mapping[str, torch.Tensor]) -> "Context":
-        """The same tokens before other pixels, whose layout must not differ.
-
-        Raises:
-            ValueError: when an input is missing or its shape or grid differs, because the image tokens of the prompt
-                would then belong to other features.
-        """
-        for key, original in self.vision.items():
-            other = vision.get(key)
-            if other is None or other.shape != original.shape or (key != "pixel_values" and not other.equal(original)):
-                shape = None if other is None else tuple(other.shape)
-                raise ValueError(
-                    f"corrupted image input {key!r} has shape {shape} where the original has {tuple(original.shape)}; "
-                    "a corruption must keep the size of the image"
-                )
-        changed = {k: vision[k].to(original.dtype) for k, original in self.vision.items()}
-        return replace(self, vision=changed)
+    def rows(self, index: list[int]) -> "Context":
+        """The context of some of the rollouts."""
+        return Context(
+            prompt_ids=self.prompt_ids[index],
+            prompt_mask=self.prompt_mask[index],
+            completion_ids=self.completion_ids[index],
+            completion_mask=self.completion_mask[index],
+            vision=lambda rows: self.vision([index[row] for row in rows]),
+            token_types={name: value[index] for name, value in self.token_types.items()},
+            num_images=self.num_images and [self.num_images[row] for row in index],
+            num_tiles=self.num_tiles and [self.num_tiles[row] for row in index],
+            position=self.position[index],
+        )
 
     def without(self, dropped: torch.Tensor) -> "Context":
         """The same completions with some tokens physically cut out (not masked, so packed attention works too).
@@ -103,26 +99,35 @@ class Context:
 
 
 def build_contexts(
-    original: Context, corrupted_vision: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str
+    original: Context, corrupted_vision: VisionOfRows, roles: torch.Tensor, reasoning_contrast: str
 ) -> dict[str, Context]:
     """Every context that the contrasts of method.md, section 2, need.
 
     Args:
         original: the rollouts as sampled.
-        corrupted_vision: the image inputs of the corrupted images, in the layout of the original ones.
+        corrupted_vision: function from indices of rollouts to the image inputs of their corrupted images, in the
+            layout of the original ones.
         roles: (B, T) token roles.
         reasoning_contrast: "drop" (the cut arm sees the image) or "blind" (both reasoning arms see the corrupted one).
 
     Returns:
         "original", "corrupted" (same tokens, corrupted image) and "cut" (perception tokens cut out).
     """
-    corrupted = original.with_vision(corrupted_vision)
+    corrupted = replace(original, vision=corrupted_vision)
     reasoning_side = corrupted if reasoning_contrast == "blind" else original
     return {
         "original": original,
         "corrupted": corrupted,
         "cut": reasoning_side.without(roles == Role.PERCEPTION),
     }
+
+
+def tokens_to_score(roles: torch.Tensor, reasoning_contrast: str) -> dict[str, torch.Tensor]:
+    """For each context, the (B, T) tokens of the original completion whose log-probability a gap needs."""
+    perception, reasoning = roles == Role.PERCEPTION, roles == Role.REASONING
+    if reasoning_contrast == "blind":
+        return {"original": perception, "corrupted": perception | reasoning, "cut": reasoning}
+    return {"original": perception | reasoning, "corrupted": perception, "cut": reasoning}
 
 
 def contrast_gaps(log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str) -> torch.Tensor:

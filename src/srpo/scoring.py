@@ -1,17 +1,31 @@
-"""Log-probabilities of completions under a context. The plain way: whole forward passes, the reference for any other.
+"""Log-probabilities of completions under the contexts of the contrasts: the plain reference, and the choice of a way.
 
-Axes: B rollouts, T completion tokens.
+"plain" runs whole forward passes over every row. "shared" (`srpo.shared_scoring`) gives the same log-probabilities for
+a fraction of the time. Axes: B rollouts, T completion tokens.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from torch import nn
 
 from srpo.contrast import Context
+from srpo.prompt_cache import sharing_obstacle
+from srpo.shared_scoring import shared_log_probs
+
+logger = get_logger(__name__)
 
 LogProbFunction = Callable[..., tuple[torch.Tensor, ...]]
+
+TOLERANCE = {torch.float32: 1e-3}
+HALF_PRECISION_TOLERANCE = 5e-2
+FALLBACK_WARNING = (
+    'scoring="shared" does not work with this model and falls back to scoring="plain", which is exact but runs whole '
+    "forward passes over every rollout: {reason}"
+)
 
 
 @torch.no_grad()
@@ -32,22 +46,124 @@ def plain_log_probs(
     Returns:
         (B, T) log-probabilities in nats, float32; NaN at tokens that the context does not contain.
     """
-    prompt_and_completion = torch.cat([context.prompt_ids, context.completion_ids], dim=1)  # (B, P + T)
-    attention_mask = torch.cat([context.prompt_mask, context.completion_mask], dim=1)  # (B, P + T)
+    passes = []
     with evaluation_mode(model):
-        log_probs, *_ = log_prob_function(
-            model,
-            prompt_and_completion,
-            attention_mask,
-            context.completion_ids.size(1),
-            batch_size=batch_size,
-            num_images=context.num_images,
-            num_tiles=context.num_tiles,
-            **context.vision,
-            **context.token_types,
-        )
-    aligned = log_probs.float().gather(1, context.position.clamp(min=0))  # (B, T)
+        for start in range(0, context.prompt_ids.size(0), batch_size):
+            part = context.rows(list(range(start, min(start + batch_size, context.prompt_ids.size(0)))))
+            log_probs, *_ = log_prob_function(
+                model,
+                torch.cat([part.prompt_ids, part.completion_ids], dim=1),
+                torch.cat([part.prompt_mask, part.completion_mask], dim=1),
+                part.completion_ids.size(1),
+                num_images=part.num_images,
+                num_tiles=part.num_tiles,
+                **part.vision(range(part.prompt_ids.size(0))),
+                **part.token_types,
+            )
+            passes.append(log_probs.float())
+    aligned = torch.cat(passes).gather(1, context.position.clamp(min=0))  # (B, T)
     return aligned.masked_fill(context.position < 0, torch.nan)
+
+
+class Scorer:
+    """Scores the contexts of a batch, in the way asked for or, where a model cannot share prompts, in the plain way.
+
+    Before the first batch, "shared" is compared with "plain" on two rollouts: a model that is not what it seems falls
+    back with one warning instead of training on wrong numbers. All ranks decide alike.
+
+    Args:
+        log_prob_function: `GRPOTrainer._get_per_token_logps_and_entropies`.
+        shared: whether to share encoded prompts.
+        batch_size: rows of a plain forward pass.
+        max_tokens: tokens of a shared forward pass; None for as many as a plain one has.
+        agree: the elementwise maximum of lists of counts over all ranks.
+        autocast: context for shared forward passes; the plain ones have their own.
+    """
+
+    def __init__(
+        self,
+        log_prob_function: LogProbFunction,
+        *,
+        shared: bool,
+        batch_size: int,
+        max_tokens: int | None = None,
+        agree: Callable[[list[int]], list[int]] = list,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        self.log_prob_function = log_prob_function
+        self.batch_size, self.max_tokens, self.agree, self.autocast = batch_size, max_tokens, agree, autocast
+        self.shared = shared
+        self._checked = not shared
+
+    def __call__(
+        self, model: Any, contexts: Mapping[str, Context], wanted: Mapping[str, torch.Tensor], groups: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        """By name, (B, T) log-probabilities in nats of at least the wanted tokens; NaN where nothing was scored.
+
+        Args:
+            model: the policy, as `GRPOTrainer` calls it.
+            contexts: by name, the rollouts and what the policy sees.
+            wanted: by name, (B, T) tokens of the original completion that are needed.
+            groups: (B,) for each rollout, the first rollout of this process with the same prompt.
+        """
+        if not self._checked:
+            self._checked = True
+            reason = sharing_obstacle(model) or self._difference_to_plain(model, next(iter(contexts.values())))
+            if self.agree([int(reason is not None)])[0]:
+                self.shared = False
+                logger.warning(FALLBACK_WARNING.format(reason=reason or "another process found so"))
+        if self.shared:
+            return self._shared(model, contexts, wanted, groups)
+        return {name: self._plain(model, context) for name, context in contexts.items()}
+
+    def _plain(self, model: Any, context: Context) -> torch.Tensor:
+        return plain_log_probs(self.log_prob_function, model, context, self.batch_size)
+
+    def _shared(
+        self, model: Any, contexts: Mapping[str, Context], wanted: Mapping[str, torch.Tensor], groups: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        any_context = next(iter(contexts.values()))
+        tokens_of_a_plain_pass = self.batch_size * (any_context.prompt_ids.size(1) + any_context.completion_ids.size(1))
+        with evaluation_mode(model):
+            return shared_log_probs(
+                model,
+                contexts,
+                wanted,
+                groups,
+                max_tokens=self.max_tokens or tokens_of_a_plain_pass,
+                agree=self.agree,
+                autocast=self.autocast,
+            )
+
+    def _difference_to_plain(self, model: Any, context: Context) -> str | None:
+        """What is wrong with shared log-probabilities of the rollouts with the longest and the shortest prompt."""
+        lengths = context.prompt_mask.sum(1)
+        part = context.rows([int(lengths.argmax()), int(lengths.argmin())])
+        wanted = part.completion_mask.bool()
+        expected = self._plain(model, part)
+        try:
+            found = self._shared(model, {"check": part}, {"check": wanted}, [0, 1])["check"]
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            return f"its forward pass does not accept a prompt cache ({type(error).__name__}: {error})"
+        difference = (found - expected).abs()[wanted]
+        mean = difference.mean().item() if difference.numel() else 0.0
+        with self.autocast():
+            low_precision = torch.is_autocast_enabled(expected.device.type)
+        dtype = torch.bfloat16 if low_precision else next(model.parameters()).dtype
+        allowed = TOLERANCE.get(dtype, HALF_PRECISION_TOLERANCE)
+        if mean <= allowed:
+            return None
+        return f"its log-probabilities differ by {mean:.2g} nats on average, where rounding explains {allowed}"
 
 
 @contextmanager

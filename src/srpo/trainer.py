@@ -16,6 +16,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -27,22 +28,19 @@ from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 
 from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig
-from srpo.contrast import Context, build_contexts, contrast_gaps
+from srpo.contrast import Context, VisionOfRows, build_contexts, contrast_gaps, tokens_to_score
 from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
 from srpo.guard import NonFiniteGuard
 from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
+from srpo.pixels import CorruptedVision, Prompts, corruption_options, padded_per_rollout
 from srpo.roles import ResponseFormat, Role, token_roles
-from srpo.scoring import has_dropout, plain_log_probs
+from srpo.scoring import Scorer, has_dropout
 from srpo.vision import (
     column_images,
-    corrupt_rows,
-    corruption_options,
     drop_unused_vision_inputs,
     freeze_vision_tower,
     message_images,
-    padded_per_rollout,
     placeholder_token_ids,
-    prompt_key,
     rows_with_image_lists,
 )
 
@@ -115,6 +113,14 @@ class SRPOTrainer(GRPOTrainer):
         self.observers: list[Callable[[CreditBatch], None]] = []
         self._format = ResponseFormat.parse(args.response_format)
         self._old_log_probs_are_exact = not has_dropout(self.model)
+        self._scorer = Scorer(
+            self._get_per_token_logps_and_entropies,
+            shared=args.scoring == "shared",
+            batch_size=args.per_device_train_batch_size,
+            max_tokens=args.scoring_max_tokens,
+            agree=self._agree,
+            autocast=self.accelerator.autocast,
+        )
         self._first_structured: list[float] | None = []
         self._log_images = self.log_multimodal and self.log_completions
         self.log_multimodal = False  # TRL gathers images on the ranks that have some, which then wait for the others
@@ -203,6 +209,7 @@ class SRPOTrainer(GRPOTrainer):
         if self.args.credit == "uniform":
             return torch.zeros_like(roles, dtype=torch.float), torch.ones_like(roles, dtype=torch.float)
         started = time.perf_counter()
+        roles = roles * (batch["advantages"] != 0).unsqueeze(1)  # (B, T), where A = 0 no weight changes anything
         gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
         credited = roles
         if self.args.credit in ("perception", "reasoning"):
@@ -232,51 +239,51 @@ class SRPOTrainer(GRPOTrainer):
         }
 
     def _contrast_gaps(self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor) -> torch.Tensor:
-        original = Context.from_batch(batch)
-        contexts = build_contexts(
-            original, self._corrupted_vision(inputs, original), roles, self.args.reasoning_contrast
-        )
+        original, prompts = Context.from_batch(batch), self._prompts(inputs)
+        corrupted = self._corrupted_vision(prompts, original, batch.get("image_grid_thw"))
+        contexts = build_contexts(original, corrupted, roles, self.args.reasoning_contrast)
         log_probs = {}
         if "old_per_token_logps" in batch and self._old_log_probs_are_exact:
             log_probs["original"] = batch["old_per_token_logps"]
-        for name, context in contexts.items():
-            if name not in log_probs:
-                log_probs[name] = plain_log_probs(
-                    self._get_per_token_logps_and_entropies,
-                    self.model,
-                    context,
-                    batch_size=self.args.per_device_train_batch_size,
-                )
+        to_score = {name: context for name, context in contexts.items() if name not in log_probs}
+        wanted = tokens_to_score(roles, self.args.reasoning_contrast)
+        log_probs |= self._scorer(self.model, to_score, wanted, prompts.groups)
         return contrast_gaps(log_probs, roles, self.args.reasoning_contrast)
 
-    def _corrupted_vision(self, inputs: list[dict[str, Any]], original: Context) -> dict[str, torch.Tensor]:
-        """The image inputs of the batch with every image corrupted, made the way TRL makes the original ones."""
-        if not original.vision:
-            return {}
+    def _prompts(self, inputs: list[dict[str, Any]]) -> Prompts:
+        """The prompts of the batch as TRL's processor reads them."""
         template: Any = self.chat_template_kwargs
         prompts = [prepare_multimodal_messages(row["prompt"], images=column_images(row)) for row in inputs]
         texts = [
             apply_chat_template({"prompt": prompt}, self.processing_class, **template)["prompt"] for prompt in prompts
         ]
-        images = [message_images(prompt) for prompt in prompts]
-        corrupted = corrupt_rows(
-            images,
-            [prompt_key(text, row) for text, row in zip(texts, images, strict=True)],
+        return Prompts.of(texts, [message_images(prompt) for prompt in prompts])
+
+    def _corrupted_vision(self, prompts: Prompts, original: Context, grid: torch.Tensor | None) -> VisionOfRows:
+        """The image inputs of the batch with every image corrupted, made when asked for."""
+        return CorruptedVision(
+            prompts,
+            original.vision,
+            original.num_images,
+            original.num_tiles,
+            processor=self.processing_class,
             kind=self.args.corruption,
             run_seed=self.args.seed,
             step=self.state.global_step,
             options=corruption_options(
                 self.args.corruption,
-                images,
+                prompts.images,
                 ratio=self.args.corruption_ratio,
                 config=self.model.config,
                 image_processor=getattr(self.processing_class, "image_processor", None),
-                image_grid_thw=original.vision.get("image_grid_thw"),
+                image_grid_thw=grid,
                 dataset=self.train_dataset,
             ),
         )
-        processed = self.processing_class(images=corrupted, text=texts, padding=True, return_tensors="pt")
-        return {name: processed[name].to(value.device) for name, value in original.vision.items() if name in processed}
+
+    def _agree(self, counts: list[int]) -> list[int]:
+        """The elementwise maximum of a list of counts over all ranks, shorter lists filled with zeros."""
+        return [max(column) for column in zip_longest(*gather_object([counts]), fillvalue=0)]
 
     def _record(self, mode: str, totals: Totals) -> None:
         """Add metrics to TRL's log: sums and counts over all ranks, then the quotient."""

@@ -4,21 +4,23 @@ Works on PIL images and transformers' configs and processors; every layout that 
 (Qwen-VL, SmolVLM and Idefics3, LLaVA, InternVL, ...) goes through the same functions.
 """
 
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
 
-from srpo.contrast import VISION_INPUTS
-from srpo.corruption import corrupt, corruption_seed
-
+VISION_INPUTS = (
+    "pixel_values",
+    "image_grid_thw",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "image_sizes",
+    "image_position_ids",
+)
 DEFAULT_PATCH = 14
 PLACEHOLDER_TOKENS = ("image_token", "video_token", "audio_token")
 VISION_TOWER_NAMES = ("visual", "vision_tower", "vision_model", "vision_encoder")
@@ -45,24 +47,6 @@ def rows_with_image_lists(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not rows or not {"image", "images"} & rows[0].keys():
         return rows
     return [{**row, "images": column_images(row)} for row in rows]
-
-
-def prompt_key(text: str, images: Sequence[Image.Image]) -> bytes:
-    """A stable name for a prompt: 16 bytes of blake2b over its text and the pixels of its images.
-
-    Raises:
-        TypeError: when an image is not a PIL image.
-    """
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
-    for image in images:
-        if not isinstance(image, Image.Image):
-            raise TypeError(
-                f"image {str(image)[:80]!r} of a prompt is a {type(image).__name__} but must be a PIL image; decode it "
-                "first, for example by a column of type datasets.Image()"
-            )
-        digest.update(repr((image.size, image.mode)).encode())
-        digest.update(image.tobytes())
-    return digest.digest()
 
 
 def patch_size(
@@ -109,93 +93,6 @@ def _tiles(image_processor: Any, image: Image.Image, tile: tuple[int, int]) -> t
         return 1, 1
     columns, rows = get_optimal_tiled_canvas((image.height, image.width), tile, *limits)
     return columns, rows
-
-
-def corrupt_rows(
-    images: Sequence[Sequence[Image.Image]],
-    keys: Sequence[bytes],
-    *,
-    kind: str,
-    run_seed: int,
-    step: int,
-    options: Callable[[int, int, int], dict[str, Any]],
-) -> list[list[Image.Image]]:
-    """Corrupted copies of the images of every row; rows with one key share theirs.
-
-    Args:
-        images: per row, its images.
-        keys: per row, `prompt_key`; the same on every rank, so the corruption does not depend on sharding.
-        kind: a name of `srpo.corruption.CORRUPTIONS`.
-        run_seed: seed of the run.
-        step: optimizer step of the rollouts.
-        options: function (row, image of the row, seed) -> options of the corruption.
-    """
-    done: dict[bytes, list[Image.Image]] = {}
-    for row, (row_images, key) in enumerate(zip(images, keys, strict=True)):
-        if key not in done:
-            seed = corruption_seed(run_seed, step, key)
-            done[key] = [
-                corrupt(image, kind, seed=seed + i, **options(row, i, seed)) for i, image in enumerate(row_images)
-            ]
-    return [done[key] for key in keys]
-
-
-def corruption_options(
-    kind: str,
-    images: Sequence[Sequence[Image.Image]],
-    *,
-    ratio: float,
-    config: Any,
-    image_processor: Any,
-    image_grid_thw: torch.Tensor | None,
-    dataset: Any,
-) -> Callable[[int, int, int], dict[str, Any]]:
-    """Function (row, image of the row, seed) -> options of a corruption, from the layout of the model and the data.
-
-    Args:
-        kind: a name of `srpo.corruption.CORRUPTIONS`.
-        images: per row, its images.
-        ratio: share of the image that patch_mask masks.
-        config: the model's config.
-        image_processor: the model's.
-        image_grid_thw: (images, 3) grids of all images, for layouts that have them.
-        dataset: where other_image draws from.
-    """
-    grid = grids(image_grid_thw, [len(row) for row in images])
-
-    def options(row: int, i: int, seed: int) -> dict[str, Any]:
-        chosen: dict[str, Any] = {}
-        if kind in ("patch_mask", "patch_shuffle"):
-            chosen["patch_size"] = patch_size(config, image_processor, images[row][i], grid[row][i])
-        if kind == "patch_mask":
-            chosen["ratio"] = ratio
-        if kind == "other_image":
-            chosen["other"] = other_image(dataset, images[row][i], seed + i)
-        return chosen
-
-    return options
-
-
-def padded_per_rollout(pixel_values: torch.Tensor | None) -> bool:
-    """Whether pixels are (rollouts, tiles, channels, height, width), padded to the most tiles of the batch."""
-    return pixel_values is not None and pixel_values.dim() == 5
-
-
-def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
-    """An image of another row, drawn from the whole data set so that the draw does not depend on sharding.
-
-    Raises:
-        ValueError: when none of 100 draws has an image with other pixels.
-    """
-    rng = np.random.default_rng(seed)
-    for _ in range(100):
-        row = dataset[int(rng.integers(len(dataset)))]
-        candidates = column_images(row) or message_images(row["prompt"])
-        if candidates and prompt_key("", candidates[:1]) != prompt_key("", [image]):
-            return candidates[0]
-    raise ValueError(
-        "corruption 'other_image' found no other image in 100 rows of the data set; choose another corruption"
-    )
 
 
 def placeholder_token_ids(config: Any, processor: Any) -> list[int]:
@@ -247,11 +144,3 @@ def freeze_vision_tower(model: nn.Module) -> int:
     for parameter in parameters:
         parameter.requires_grad_(False)
     return sum(math.prod(parameter.shape) for parameter in parameters)
-
-
-def grids(image_grid_thw: torch.Tensor | None, counts: Sequence[int]) -> list[list[list[int] | None]]:
-    """The (t, h, w) grid of each image of each row, or None where the layout has no grids."""
-    if image_grid_thw is None:
-        return [[None] * count for count in counts]
-    flat = iter(image_grid_thw.tolist())
-    return [[next(flat) for _ in range(count)] for count in counts]

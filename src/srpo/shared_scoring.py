@@ -1,0 +1,220 @@
+"""Log-probabilities of role tokens at almost no cost: what a gap needs is scored, once, and nothing else.
+
+Per prompt view (the prompt with its own images, the prompt with corrupted ones):
+1. each prompt is encoded once for its group (`srpo.prompt_cache`), and not at all where no rollout needs it;
+2. every (context, rollout) with tokens to score is one *piece*: its completion up to the last of these tokens;
+3. pieces of like length run together, as many as a budget of tokens allows.
+
+`plan_passes` decides 3 from lengths alone. Axes: B rollouts, T completion tokens, C contexts of a view, R pieces of a
+pass, L their longest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from srpo.contrast import Context
+from srpo.prompt_cache import PromptCache, encode_prompts
+
+LENGTH_SPREAD = 0.8  # a pass holds pieces at least this long, relative to its longest
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A completion to run behind its prompt.
+
+    Attributes:
+        context: index of its context among the contexts of the view.
+        row: rollout.
+        length: completion tokens up to the last one to score, at least 1.
+    """
+
+    context: int
+    row: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Prompts that are encoded in one pass, and the passes that read them.
+
+    Attributes:
+        prompts: a rollout of each group.
+        passes: pieces of each pass.
+    """
+
+    prompts: list[int]
+    passes: list[list[Piece]]
+
+
+def plan_passes(
+    pieces: Sequence[Piece], groups: Sequence[int], prompt_lengths: Sequence[int], max_tokens: int
+) -> list[Block]:
+    """Distribute pieces over forward passes, so that none has more than `max_tokens` tokens, padding included.
+
+    A single prompt or piece above the budget gets a pass of its own. Groups stay whole unless their pieces do not fit
+    into one pass; their prompt is encoded once in any case.
+
+    Args:
+        pieces: what to run.
+        groups: (B,) for each rollout, the first rollout with the same prompt.
+        prompt_lengths: (B,) tokens of each rollout's prompt.
+        max_tokens: the budget of a pass.
+    """
+    by_group: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        by_group.setdefault(groups[piece.row], []).append(piece)
+    blocks: list[Block] = []
+    for chosen in _fill(sorted(by_group, key=lambda row: -prompt_lengths[row]), prompt_lengths.__getitem__, max_tokens):
+        members = [piece for group in chosen for piece in by_group[group]]
+        members.sort(key=lambda piece: (-piece.length, piece.context, piece.row))
+        blocks.append(Block(chosen, _fill(members, lambda piece: piece.length, max_tokens, LENGTH_SPREAD)))
+    return blocks
+
+
+def _fill(
+    items: Sequence[Item], length: Callable[[Item], int], max_tokens: int, spread: float = 0.0
+) -> list[list[Item]]:
+    """Cut a list that is sorted from long to short into batches of at most `max_tokens` with padding."""
+    batches: list[list[Item]] = []
+    longest = 0
+    for item in items:
+        full = bool(batches) and (len(batches[-1]) + 1) * longest > max_tokens
+        if not batches or full or length(item) < spread * longest:
+            batches.append([])
+            longest = length(item)
+        batches[-1].append(item)
+    return batches
+
+
+@torch.no_grad()
+def shared_log_probs(
+    model: Any,
+    contexts: Mapping[str, Context],
+    wanted: Mapping[str, torch.Tensor],
+    groups: Sequence[int],
+    *,
+    max_tokens: int,
+    agree: Callable[[list[int]], list[int]] = list,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> dict[str, torch.Tensor]:
+    """Log-probabilities of the wanted tokens of every context, equal to `plain_log_probs` there.
+
+    Args:
+        model: the policy in evaluation mode, with TRL's fused head (`add_fused_lm_head`), which divides logits by the
+            sampling temperature and never holds (B, T, V).
+        contexts: by name; those that share their `vision` share their encoded prompts.
+        wanted: by name, (B, T) tokens of the original completion to score; none for names that are left out.
+        groups: (B,) for each rollout, the first rollout with the same prompt.
+        max_tokens: tokens of a forward pass, padding included; bounds the memory.
+        agree: the elementwise maximum of lists of counts over all ranks, shorter lists filled with zeros: every rank
+            makes as many forward passes as the busiest, dummies where it has nothing to score.
+        autocast: context for the forward passes.
+
+    Returns:
+        By name, (B, T) log-probabilities in nats, float32; NaN where nothing was wanted.
+    """
+    scored = {}
+    views = {id(context.vision): context.vision for context in contexts.values()}
+    for view in views:
+        names = [name for name, context in contexts.items() if id(context.vision) == view]
+        scorer = _View([contexts[name] for name in names], [wanted.get(name) for name in names], groups)
+        blocks = plan_passes(scorer.pieces(), groups, scorer.prompt_lengths, max_tokens)
+        counts = agree([len(block.passes) for block in blocks])
+        with autocast():
+            for index, count in enumerate(counts):
+                scorer.run(model, blocks[index] if index < len(blocks) else scorer.dummy(), count)
+        scored.update(zip(names, scorer.log_probs(), strict=True))
+    return scored
+
+
+class _View:
+    """The contexts of one prompt view, stacked: what is fed, what is wanted, and what came out."""
+
+    def __init__(
+        self, contexts: Sequence[Context], wanted: Sequence[torch.Tensor | None], groups: Sequence[int]
+    ) -> None:
+        self.first, self.contexts, self.groups = contexts[0], contexts, groups
+        self.ids = torch.stack([context.completion_ids for context in contexts])  # (C, B, T)
+        self.wanted = torch.stack(
+            [_in_context(context, tokens) for context, tokens in zip(contexts, wanted, strict=True)]
+        )  # (C, B, T)
+        self.scored = torch.full(self.ids.shape, torch.nan, device=self.ids.device)  # (C, B, T)
+        self.prompt_lengths: list[int] = self.first.prompt_mask.sum(1).tolist()
+
+    def pieces(self) -> list[Piece]:
+        """The completions with tokens to score."""
+        ends = torch.arange(1, self.ids.size(2) + 1, device=self.ids.device) * self.wanted  # (C, B, T)
+        lengths = ends.amax(2).tolist() if self.ids.size(2) else []
+        return [Piece(c, b, length) for c, rows in enumerate(lengths) for b, length in enumerate(rows) if length]
+
+    def dummy(self) -> Block:
+        """The cheapest stand-in for a block of another rank: one prompt, with an image if this rank has any."""
+        images = self.first.num_images or [0] * len(self.groups)
+        row = min(range(len(self.groups)), key=lambda row: (images[row] == 0, self.prompt_lengths[row]))
+        return Block([self.groups[row]], [])
+
+    def run(self, model: Any, block: Block, passes: int) -> None:
+        """Encode the prompts of a block and run its passes, filled up with dummies to the given number."""
+        width = max(self.prompt_lengths[row] for row in block.prompts)
+        prompt_width = self.first.prompt_ids.size(1)
+        prompts = encode_prompts(
+            model,
+            self.first.prompt_ids[block.prompts, prompt_width - width :],
+            self.first.prompt_mask[block.prompts, prompt_width - width :],
+            self.first.vision(block.prompts),
+            {k: v[block.prompts, prompt_width - width : prompt_width] for k, v in self.first.token_types.items()},
+        )
+        index = {row: i for i, row in enumerate(block.prompts)}
+        for i in range(passes):
+            if i < len(block.passes):
+                pieces = block.passes[i]
+                self._run_pass(model, prompts, [index[self.groups[piece.row]] for piece in pieces], pieces)
+            else:
+                self._run_pass(model, prompts, [0], [Piece(0, block.prompts[0], 0)])
+
+    def _run_pass(self, model: Any, prompts: PromptCache, prompt_index: list[int], pieces: Sequence[Piece]) -> None:
+        """Score the pieces: fed are the last prompt token and the completion but for its last token, (R, L)."""
+        device = self.ids.device
+        index = torch.tensor(prompt_index, device=device)  # (R,)
+        context = torch.tensor([piece.context for piece in pieces], device=device)
+        rows = torch.tensor([piece.row for piece in pieces], device=device)
+        lengths = torch.tensor([piece.length for piece in pieces], device=device)
+        longest = max([1, *(piece.length for piece in pieces)])
+        steps = torch.arange(longest, device=device)  # (L,)
+        targets = self.ids[context, rows, :longest]  # (R, L)
+        fed = torch.cat([prompts.last_ids[index, None], targets[:, :-1]], 1)  # (R, L)
+        within = steps < lengths.clamp(min=1)[:, None]  # (R, L)
+        wanted = self.wanted[context, rows, :longest] & within  # (R, L)
+        output = model(
+            input_ids=fed,
+            attention_mask=torch.cat([prompts.mask[index], within.to(prompts.mask.dtype)], 1),
+            position_ids=prompts.next_position[..., index, None] + steps,
+            past_key_values=prompts.read_by(index),
+            shift_labels=targets.masked_fill(~wanted, -100),
+            fused_lm_head=True,
+        )
+        which, step = wanted.nonzero(as_tuple=True)
+        self.scored[context[which], rows[which], step] = output.log_probs[which, step].float()
+
+    def log_probs(self) -> list[torch.Tensor]:
+        """Per context, (B, T) log-probabilities at the tokens of the original completion."""
+        return [
+            scored.gather(1, context.position.clamp(min=0)).masked_fill(context.position < 0, torch.nan)
+            for context, scored in zip(self.contexts, self.scored, strict=True)
+        ]
+
+
+def _in_context(context: Context, wanted: torch.Tensor | None) -> torch.Tensor:
+    """(B, T) bool: wanted tokens of the original completion at their places in the context."""
+    at = torch.zeros_like(context.completion_ids, dtype=torch.bool)
+    if wanted is None:
+        return at
+    row, token = (wanted & (context.position >= 0)).nonzero(as_tuple=True)
+    at[row, context.position[row, token]] = True
+    return at
