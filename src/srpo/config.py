@@ -7,6 +7,7 @@ from trl import GRPOConfig
 from srpo.corruption import CORRUPTIONS
 from srpo.credit import check_parameters
 from srpo.roles import ResponseFormat
+from srpo.skipping import EXACT_LOSS_TYPES
 
 CREDITS = ("srpo", "uniform", "perception", "reasoning")
 REASONING_CONTRASTS = ("drop", "blind")
@@ -33,6 +34,9 @@ class SRPOConfig(GRPOConfig):
             only what a gap needs; "plain" runs whole forward passes over every rollout. Both give the same numbers.
         scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default as many as
             one of TRL's own passes has, `per_device_train_batch_size` rows of prompt and completion.
+        skip_zero_advantage: leave rollouts with A = 0 out of the forward and backward pass of the update. The gradient
+            is the same (but for rounding and for the draws of dropout); logged entropy and clip ratios then cover the
+            other rollouts only. Refused where A = 0 does not mean no gradient: beta, entropy bonus, auxiliary loss.
         response_format: names of the perception, reasoning and answer tags, separated by commas.
         ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward
             pass would look for the image that they announce.
@@ -55,6 +59,9 @@ class SRPOConfig(GRPOConfig):
     scoring: str = field(default="shared", metadata={"help": "shared: prompts encoded once; plain: whole passes."})
     scoring_max_tokens: int | None = field(
         default=None, metadata={"help": "Most tokens in a forward pass of shared scoring; lower it to save memory."}
+    )
+    skip_zero_advantage: bool = field(
+        default=False, metadata={"help": "Leave rollouts with A = 0 out of the update, which changes no gradient."}
     )
     response_format: str = field(
         default="perception,think,answer", metadata={"help": "Tag names: perception,reasoning,answer."}
@@ -91,8 +98,27 @@ class SRPOConfig(GRPOConfig):
                 "the default is 1.0"
             )
         ResponseFormat.parse(self.response_format)
+        if self.skip_zero_advantage:
+            self._refuse_gradients_at_zero_advantage()
         if self.credit != "uniform":
             self._refuse_sequence_level_options()
+
+    def _refuse_gradients_at_zero_advantage(self) -> None:
+        """Refuse what gives a rollout with A = 0 a gradient, or lets it change the gradient of others."""
+        found = {
+            "beta": (self.beta, self.beta != 0),
+            "entropy_coef": (self.entropy_coef, self.entropy_coef != 0),
+            "use_adaptive_entropy": (self.use_adaptive_entropy, self.use_adaptive_entropy),
+            "top_entropy_quantile": (self.top_entropy_quantile, self.top_entropy_quantile < 1),
+            "loss_type": (self.loss_type, self.loss_type not in EXACT_LOSS_TYPES),
+        }
+        for name, (value, refused) in found.items():
+            if refused:
+                raise ValueError(
+                    f"{name} {value!r} cannot be combined with skip_zero_advantage, because rollouts with A = 0 then "
+                    f"change the gradient; set skip_zero_advantage=False, or unset {name} (loss types that can be "
+                    f"skipped: {', '.join(EXACT_LOSS_TYPES)})"
+                )
 
     def _refuse_sequence_level_options(self) -> None:
         """Refuse what assumes one advantage per sequence and would run on (B, T) advantages without complaint."""

@@ -1,12 +1,40 @@
-"""Stop a run that has gone wrong instead of letting it train on."""
+"""Notice a run that goes wrong: stop it, or say so, instead of letting it train on."""
 
 import logging
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
+main_process_logger = get_logger(__name__)
+
+WARN_AFTER_BATCHES = 3
+MIN_STRUCTURED = 0.05
+
+UNSTRUCTURED_WARNING = (
+    "only {fraction:.1%} of the rollouts of the first batches follow the response format {format}, so almost every "
+    "token gets plain GRPO credit; check that the prompt asks for the format, that its tags are not special tokens of "
+    "the tokenizer, and that max_completion_length leaves room for the answer block"
+)
+
+
+class StructureWatch:
+    """Say loudly, once, when the first batches show that the policy does not follow the response format."""
+
+    def __init__(self, response_format: str) -> None:
+        self.response_format = response_format
+        self.fractions: list[float] = []
+
+    def saw(self, fraction: float) -> None:
+        """Take note of the structured fraction of a batch of all ranks."""
+        if len(self.fractions) == WARN_AFTER_BATCHES:
+            return
+        self.fractions.append(fraction)
+        mean = sum(self.fractions) / WARN_AFTER_BATCHES
+        if len(self.fractions) == WARN_AFTER_BATCHES and mean < MIN_STRUCTURED:
+            main_process_logger.warning(UNSTRUCTURED_WARNING.format(fraction=mean, format=self.response_format))
 
 
 class NonFiniteGuard(TrainerCallback):

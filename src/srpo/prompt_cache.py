@@ -27,13 +27,13 @@ class PromptCache:
     """Keys and values of n prompts.
 
     Attributes:
-        layers: per layer of the model, its keys and values, (n, heads, P - 1, head size) each.
+        layers: transformers' cache layers, each with its keys and values, (n, heads, P - 1, head size).
         mask: (n, P - 1) 1 for prompt tokens, 0 for padding on the left.
         last_ids: (n,) last token of each prompt, which its rollouts feed again.
         next_position: (n,) or (C, n) position of that token.
     """
 
-    layers: list[DynamicLayer]
+    layers: list[Any]
     mask: torch.Tensor
     last_ids: torch.Tensor
     next_position: torch.Tensor

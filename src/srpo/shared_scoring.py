@@ -119,7 +119,7 @@ def shared_log_probs(
     Returns:
         By name, (B, T) log-probabilities in nats, float32; NaN where nothing was wanted.
     """
-    scored = {}
+    scored: dict[str, torch.Tensor] = {}
     views = {id(context.vision): context.vision for context in contexts.values()}
     for view in views:
         names = [name for name, context in contexts.items() if id(context.vision) == view]

@@ -7,7 +7,8 @@ How it departs from `trl.GRPOTrainer`:
 4. `freeze_vision_tower` leaves the vision tower out of training;
 5. resuming loads the weights of models that are saved under other names than they have (`srpo.checkpoints`);
 6. a step whose gradient is not finite is skipped, and several in a row end the run (`srpo.guard`);
-7. metrics under `srpo/` (docs/metrics.md).
+7. `skip_zero_advantage` leaves rollouts with A = 0 out of the update (`srpo.skipping`);
+8. metrics under `srpo/` (docs/metrics.md).
 """
 
 import inspect
@@ -20,7 +21,6 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
-from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from datasets import IterableDataset
 from trl import GRPOTrainer
@@ -30,11 +30,12 @@ from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig
 from srpo.contrast import Context, VisionOfRows, build_contexts, contrast_gaps, tokens_to_score
 from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
-from srpo.guard import NonFiniteGuard
+from srpo.guard import NonFiniteGuard, StructureWatch
 from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
 from srpo.pixels import CorruptedVision, Prompts, corruption_options, padded_per_rollout
 from srpo.roles import ResponseFormat, Role, token_roles
 from srpo.scoring import Scorer, has_dropout
+from srpo.skipping import drop_zero_advantage
 from srpo.vision import (
     column_images,
     drop_unused_vision_inputs,
@@ -42,17 +43,6 @@ from srpo.vision import (
     message_images,
     placeholder_token_ids,
     rows_with_image_lists,
-)
-
-logger = get_logger(__name__)
-
-WARN_AFTER_BATCHES = 3
-MIN_STRUCTURED = 0.05
-
-UNSTRUCTURED_WARNING = (
-    "only {fraction:.1%} of the rollouts of the first batches follow the response format {format}, so almost every "
-    "token gets plain GRPO credit; check that the prompt asks for the format, that its tags are not special tokens of "
-    "the tokenizer, and that max_completion_length leaves room for the answer block"
 )
 
 
@@ -110,6 +100,11 @@ class SRPOTrainer(GRPOTrainer):
                 'corruption "other_image" draws images from the whole data set and this one is a stream; '
                 "load it whole or choose another corruption"
             )
+        if args.skip_zero_advantage and self.aux_loss_enabled:
+            raise ValueError(
+                f"router_aux_loss_coef {self.router_aux_loss_coef} gives every rollout a gradient, so none can be left "
+                "out; set skip_zero_advantage=False or router_aux_loss_coef=0"
+            )
         self.observers: list[Callable[[CreditBatch], None]] = []
         self._format = ResponseFormat.parse(args.response_format)
         self._old_log_probs_are_exact = not has_dropout(self.model)
@@ -121,7 +116,7 @@ class SRPOTrainer(GRPOTrainer):
             agree=self._agree,
             autocast=self.accelerator.autocast,
         )
-        self._first_structured: list[float] | None = []
+        self._structure = StructureWatch(args.response_format)
         self._log_images = self.log_multimodal and self.log_completions
         self.log_multimodal = False  # TRL gathers images on the ranks that have some, which then wait for the others
         if args.ban_placeholder_tokens and self._is_vlm:
@@ -176,7 +171,7 @@ class SRPOTrainer(GRPOTrainer):
         mode = "train" if self.model.training else "eval"
         self._record(mode, role_metrics(roles, mask, batch["advantages"]))
         if mode == "train":
-            self._warn_if_unstructured()
+            self._structure.saw(self._metrics["train"]["srpo/structured/fraction"][-1])
             advantages = batch["advantages"]  # (B,)
             gaps, weights = self._assign_credit(inputs, batch, roles)
             record = CreditBatch(
@@ -192,6 +187,12 @@ class SRPOTrainer(GRPOTrainer):
             for observe in self.observers:
                 observe(record)
         return batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        if not (self.args.skip_zero_advantage and self.model.training):
+            return super()._compute_loss(model, inputs)
+        kept, factor = drop_zero_advantage(inputs, self.loss_type)
+        return super()._compute_loss(model, kept) * factor
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if model is not None or not load_weights(self.model, resume_from_checkpoint):
@@ -292,17 +293,6 @@ class SRPOTrainer(GRPOTrainer):
         summed = self.accelerator.reduce(local, reduction="sum").tolist()
         for name, total, count in zip(totals, summed[::2], summed[1::2], strict=True):
             self._metrics[mode][name].append(total / count if count else float("nan"))
-
-    def _warn_if_unstructured(self) -> None:
-        """Say loudly, once, when the first steps show that the policy does not follow the response format."""
-        if self._first_structured is None:
-            return
-        self._first_structured.append(self._metrics["train"]["srpo/structured/fraction"][-1])
-        if len(self._first_structured) == WARN_AFTER_BATCHES:
-            fraction = sum(self._first_structured) / WARN_AFTER_BATCHES
-            if fraction < MIN_STRUCTURED:
-                logger.warning(UNSTRUCTURED_WARNING.format(fraction=fraction, format=self.args.response_format))
-            self._first_structured = None
 
 
 def _refuse_tools(arguments: dict[str, Any]) -> None:
