@@ -18,7 +18,11 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m bench.step
+	$(BIN)/python -m bench.scoring
+	$(BIN)/python -m bench.scoring --grid full --groups 1 --rounds 1
+	$(BIN)/python -m bench.step
+	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.tables
 
 model: $(READY)
 	$(BIN)/python -m srpo.tiny.cold_start src/srpo/tiny/model

@@ -39,7 +39,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "20m": {
         "text": {
             "hidden_size": 512,
-            "intermediate_size": 1024,
+            "intermediate_size": 896,
             "num_hidden_layers": 6,
             "num_attention_heads": 8,
             "vocab_size": 4096,
@@ -72,10 +72,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Shape of a batch of rollouts."""
+    """Shape of a batch of rollouts; `image_tokens` are those of one image."""
 
     rollouts_per_group: int = 8
     image_tokens: int = 256
+    images: int = 1
     text_tokens: int = 50
     completion_tokens: int = 200
     perception_tokens: int = 60
@@ -110,14 +111,16 @@ def rollouts(setting: Setting, model: Any, seed: int = 0) -> tuple[dict[str, Any
     prompts = torch.cat(
         [
             words(setting.groups, text),
-            torch.full((setting.groups, side * side), image),
-            words(setting.groups, setting.text_tokens - text),
+            torch.cat([torch.full((setting.groups, side * side), image), words(setting.groups, 1)], 1).repeat(
+                1, setting.images
+            ),
+            words(setting.groups, setting.text_tokens - text - setting.images),
         ],
         dim=1,
     ).repeat_interleave(setting.rollouts_per_group, 0)
     types = torch.cat([(prompts == image).long(), torch.zeros(count, total, dtype=torch.long)], 1)
     pixels = [
-        torch.randn(setting.groups, 4 * side * side, 6 * PATCH * PATCH, generator=rng)
+        torch.randn(setting.groups, setting.images * 4 * side * side, 6 * PATCH * PATCH, generator=rng)
         .repeat_interleave(setting.rollouts_per_group, 0)
         .flatten(0, 1)
         .to(device(), model.dtype)
@@ -129,7 +132,7 @@ def rollouts(setting: Setting, model: Any, seed: int = 0) -> tuple[dict[str, Any
     roles[:, opening + setting.perception_tokens + between : total - closing] = Role.REASONING
     scored_groups = setting.groups - round(setting.groups * setting.zero_advantage)
     roles[scored_groups * setting.rollouts_per_group :] = Role.NEUTRAL
-    grid = torch.tensor([[1, 2 * side, 2 * side]]).repeat(count, 1)
+    grid = torch.tensor([[1, 2 * side, 2 * side]]).repeat(count * setting.images, 1)
     batch = {
         "prompt_ids": prompts,
         "prompt_mask": torch.ones_like(prompts),
@@ -139,7 +142,7 @@ def rollouts(setting: Setting, model: Any, seed: int = 0) -> tuple[dict[str, Any
         "mm_token_type_ids": types,
     }
     batch = {name: value.to(device()) for name, value in batch.items()}
-    batch |= {"num_images": [1] * count, "pixel_values": pixels[0]}
+    batch |= {"num_images": [setting.images] * count, "pixel_values": pixels[0]}
     return batch, roles.to(device()), {"pixel_values": pixels[1], "image_grid_thw": batch["image_grid_thw"]}
 
 

@@ -1,104 +1,218 @@
-"""What a training step costs: GRPOTrainer, SRPOTrainer with credit uniform, with credit srpo, in turn in one process.
+"""What a training step costs, by phase: GRPOTrainer and SRPOTrainer in turn on the same batches.
 
-    python -m bench.step [--steps 4] [--rounds 3] [--output bench/results/step.json]
+    python -m bench.step [--shape 20m|3b|7b] [--rounds 3] [--groups 5] [--gradient_checkpointing]
 
-Every trainer gets the same tiny model, data and seed. Reports the median over rounds of seconds a step, whole and on
-contrasts, and the ratio to GRPOTrainer of the same round. Absolute times are the machine's; the ratios carry over.
+Each way trains a model of its own on the same prompts: 8 rollouts a group, 256 image and 50 text tokens, 200 completion
+tokens, 60 of them perception, whole groups of equal reward for 40 % of the rollouts. Generation is real and then
+replaced by scripted replies of that shape, because a random model writes none. The first step of each run is left out.
+Phases: generation; contrasts (everything that SRPO adds); forward and backward; optimizer and the rest (rewards, image
+processing, logging). Ratios are to GRPOTrainer of the same round.
 """
 
 import argparse
-import json
-import platform
+import random
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as Pillow
+from rich.console import Console
+from rich.table import Table
+from transformers import TrainerCallback, set_seed
+from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig, GRPOTrainer
 
+from bench.harness import PATCH, Setting, build_model, ratio, save, synchronize
 from srpo import SRPOConfig, SRPOTrainer
-from srpo.data import load
-from srpo.rewards import accuracy_reward, format_reward
-from srpo.tiny import model_path
 
-COMMON = {
-    "per_device_train_batch_size": 32,
-    "gradient_accumulation_steps": 2,
-    "num_generations": 8,
-    "max_completion_length": 64,
-    "learning_rate": 0.0,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "save_strategy": "no",
-    "logging_steps": 1,
-    "disable_tqdm": True,
-    "report_to": "none",
-    "log_level": "error",
+PHASES = ("generation", "contrasts", "forward and backward", "optimizer and rest", "step")
+WAYS: dict[str, dict[str, Any]] = {
+    "GRPO": {},
+    "SRPO, credit uniform": {"credit": "uniform"},
+    "SRPO, plain": {"scoring": "plain"},
+    "SRPO, shared": {"scoring": "shared"},
+    "SRPO, shared, skipping A = 0": {"scoring": "shared", "skip_zero_advantage": True},
 }
 
 
-def seconds_per_step(name: str, steps: int, dataset) -> dict[str, float]:
-    """Seconds a step of one short run, whole and spent on contrasts; the first step is left out."""
-    with tempfile.TemporaryDirectory() as folder:
-        if name == "grpo":
-            trainer = GRPOTrainer(
-                str(model_path()),
-                [accuracy_reward, format_reward],
-                GRPOConfig(folder, max_steps=steps + 1, **COMMON),
-                train_dataset=dataset,
-            )
-        else:
-            credit = "uniform" if name == "srpo, credit uniform" else "srpo"
-            trainer = SRPOTrainer(
-                str(model_path()),
-                [accuracy_reward, format_reward],
-                SRPOConfig(folder, max_steps=steps + 1, credit=credit, **COMMON),
-                train_dataset=dataset,
-            )
-        trainer.train()
-    logged = [entry for entry in trainer.state.log_history if "step_time" in entry][1:]
-    contrasts = [entry.get("srpo/time/contrast_seconds", 0.0) for entry in logged]
-    return {
-        "step": statistics.mean(entry["step_time"] for entry in logged),
-        "contrasts": statistics.mean(contrasts),
+class Timed:
+    """Scripted replies of a fixed shape after a real generation, and the seconds of each phase of every step."""
+
+    setting: Setting
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.phases: list[dict[str, float]] = []
+        super().__init__(*args, **kwargs)
+
+    def spend(self, phase: str, started: float) -> None:
+        """Add the seconds since `started` to a phase of the current step."""
+        synchronize()
+        self.phases[-1][phase] += time.perf_counter() - started
+
+    def _generate_single_turn(self, prompt_ids, *args: Any, **kwargs: Any):
+        started = time.perf_counter()
+        super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        self.spend("generation", started)
+        return [self.reply(i) for i in range(len(prompt_ids))], None
+
+    def reply(self, index: int) -> list[int]:
+        """Token ids of a structured reply with the wanted number of perception tokens, one letter each."""
+        rng = random.Random(f"{self.state.global_step} {index}")
+        encode = lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+        letters = encode("a")[0], encode("b")[0], encode("c")[0]
+        opening, between = encode("<perception>"), encode("</perception><think>")
+        closing = [*encode("</think><answer>"), encode("x")[0], *encode("</answer>"), self._tokenizer.eos_token_id]
+        seen = [rng.choice(letters) for _ in range(self.setting.perception_tokens)]
+        left = self.setting.completion_tokens - len(opening) - len(seen) - len(between) - len(closing)
+        return [*opening, *seen, *between, *(rng.choice(letters) for _ in range(left)), *closing]
+
+    def _prepare_inputs(self, *args: Any, **kwargs: Any):
+        started = time.perf_counter()
+        prepared = super()._prepare_inputs(*args, **kwargs)
+        self.spend("preparation", started)
+        return prepared
+
+    def training_step(self, *args: Any, **kwargs: Any):
+        started = time.perf_counter()
+        loss = super().training_step(*args, **kwargs)
+        self.spend("training", started)
+        return loss
+
+
+class TimedGRPO(Timed, GRPOTrainer):
+    """TRL's trainer."""
+
+
+class TimedSRPO(Timed, SRPOTrainer):
+    """Ours, with its contrasts timed."""
+
+    def _assign_credit(self, *args: Any, **kwargs: Any):
+        started = time.perf_counter()
+        assigned = super()._assign_credit(*args, **kwargs)
+        self.spend("contrasts", started)
+        return assigned
+
+
+class Clock(TrainerCallback):
+    """Opens and closes the record of a step."""
+
+    trainer: Timed
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        names = ("generation", "contrasts", "preparation", "training", "step")
+        self.trainer.phases.append(dict.fromkeys(names, 0.0))
+        self.started = time.perf_counter()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.trainer.spend("step", self.started)
+
+
+def reward(prompts, completions, flat, **columns) -> list[float]:
+    """0.5 for every rollout of a flat row, else right and wrong in turn."""
+    return [0.5 if same else float(i % 2) for i, same in enumerate(flat)]
+
+
+def dataset(setting: Setting) -> Dataset:
+    """One step of prompts: an image and a question each; the last ones have equal rewards."""
+    side, rng = 2 * PATCH * int(setting.image_tokens**0.5), np.random.default_rng(0)
+    flat = round(setting.groups * setting.zero_advantage)
+    question = " ".join("which part is it?"[i % 16] for i in range((setting.text_tokens - 16) // 2))
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": question}],
+            "images": [Pillow.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8))],
+            "flat": i >= setting.groups - flat,
+        }
+        for i in range(setting.groups)
+    ]
+    message = {"role": Value("string"), "content": Value("string")}
+    features = Features({"prompt": List(message), "images": List(Image()), "flat": Value("bool")})
+    return Dataset.from_list(rows, features=features)
+
+
+def run(way: str, setting: Setting, options: argparse.Namespace, data: Dataset) -> list[dict[str, float]]:
+    """Seconds of each phase of the measured steps of one way."""
+    set_seed(0)
+    model, processor = build_model(options.shape)
+    config = {
+        "per_device_train_batch_size": setting.rollouts_per_group,
+        "gradient_accumulation_steps": setting.groups,
+        "num_generations": setting.rollouts_per_group,
+        "max_completion_length": setting.completion_tokens,
+        "generation_kwargs": {"min_new_tokens": setting.completion_tokens},
+        "gradient_checkpointing": options.gradient_checkpointing,
+        "bf16": torch.cuda.is_available(),
+        "learning_rate": 0.0,
+        "max_steps": options.steps + 1,
+        "shuffle_dataset": False,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "report_to": "none",
+        "log_level": "error",
+        "logging_steps": 10**9,
     }
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        kind, args = (TimedGRPO, GRPOConfig) if way == "GRPO" else (TimedSRPO, SRPOConfig)
+        trainer = kind(
+            model,
+            reward,
+            args(folder, **config, **WAYS[way]),
+            train_dataset=data,
+            processing_class=processor,
+            callbacks=[clock],
+        )
+        trainer.setting, clock.trainer = setting, trainer
+        trainer.train()
+    return [
+        {
+            "generation": one["generation"],
+            "contrasts": one["contrasts"],
+            "forward and backward": one["training"] - one["preparation"],
+            "optimizer and rest": one["step"]
+            - one["training"]
+            + one["preparation"]
+            - one["generation"]
+            - one["contrasts"],
+            "step": one["step"],
+        }
+        for one in trainer.phases[1:]
+    ]
 
 
 def main() -> None:
-    """Run the rounds and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4)
+    """Run the rounds, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=("20m", "3b", "7b"), default="3b" if torch.cuda.is_available() else "20m")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--steps", type=int, default=1, help="measured steps of a run")
+    parser.add_argument("--groups", type=int, default=5)
+    parser.add_argument("--gradient_checkpointing", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
-    dataset = load("shapes", rows=256, instruction="none")
-    names = ("grpo", "srpo, credit uniform", "srpo")
-    rounds = [{name: seconds_per_step(name, options.steps, dataset) for name in names} for _ in range(options.rounds)]
-    print(f"{'':22}{'s/step':>8}{'contrasts':>11}{'ratio to GRPO (min, median, max)':>36}")
-    table = {}
-    for name in names:
-        ratios = sorted(one[name]["step"] / one["grpo"]["step"] for one in rounds)
-        step = statistics.median(one[name]["step"] for one in rounds)
-        contrasts = statistics.median(one[name]["contrasts"] for one in rounds)
-        spread = f"{ratios[0]:.2f}, {statistics.median(ratios):.2f}, {ratios[-1]:.2f}"
-        print(f"{name:22}{step:8.2f}{contrasts:11.2f}{spread:>36}")
-        table[name] = {"step": step, "contrasts": contrasts, "ratios": ratios}
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        result = {
-            "bench": "step",
-            "date": time.strftime("%Y-%m-%d"),
-            "shape": COMMON,
-            "rounds": options.rounds,
-            "steps": options.steps,
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "trl", "srpo")},
-            "seconds": table,
-        }
-        options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    transformers_logging.set_verbosity_error()
+    setting = Setting(groups=options.groups)
+    data = dataset(setting)
+    seconds: dict[str, dict[str, list[float]]] = {way: {phase: [] for phase in PHASES} for way in WAYS}
+    for _ in range(options.rounds):
+        for way in WAYS:
+            steps = run(way, setting, options, data)
+            for phase in PHASES:
+                seconds[way][phase].append(statistics.mean(step[phase] for step in steps))
+    drawn = Table("", *PHASES, "ratio to GRPO", title=f"Seconds a step, medians of {options.rounds} rounds")
+    results = {}
+    for way, phases in seconds.items():
+        quotient = ratio(phases["step"], seconds["GRPO"]["step"])
+        results[way] = {"seconds": phases, "ratio": quotient}
+        shown = [f"{statistics.median(phases[phase]):.2f}" for phase in PHASES]
+        drawn.add_row(way, *shown, "{median:.2f} ({min:.2f}-{max:.2f})".format(**quotient))
+    Console(width=140).print(drawn)
+    save("step", options, results, options.output)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ class SRPOConfig(GRPOConfig):
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
         scoring: how contrast log-probabilities are computed: "shared" encodes each prompt once for its group and runs
             only what a gap needs; "plain" runs whole forward passes over every rollout. Both give the same numbers.
-        scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default as many as
-            one of TRL's own passes has, `per_device_train_batch_size` rows of prompt and completion.
+        scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default half of
+            those in one of TRL's own passes, `per_device_train_batch_size` rows of prompt and completion.
         skip_zero_advantage: leave rollouts with A = 0 out of the forward and backward pass of the update. The gradient
             is the same (but for rounding and for the draws of dropout); logged entropy and clip ratios then cover the
             other rollouts only. Refused where A = 0 does not mean no gradient: beta, entropy bonus, auxiliary loss.

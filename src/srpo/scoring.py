@@ -75,7 +75,8 @@ class Scorer:
         log_prob_function: `GRPOTrainer._get_per_token_logps_and_entropies`.
         shared: whether to share encoded prompts.
         batch_size: rows of a plain forward pass.
-        max_tokens: tokens of a shared forward pass; None for as many as a plain one has.
+        max_tokens: tokens of a shared forward pass; None for half as many as a plain one has, which leaves room for the
+            keys and values of the prompts.
         agree: the elementwise maximum of lists of counts over all ranks.
         autocast: context for shared forward passes; the plain ones have their own.
     """
@@ -130,7 +131,7 @@ class Scorer:
                 contexts,
                 wanted,
                 groups,
-                max_tokens=self.max_tokens or tokens_of_a_plain_pass,
+                max_tokens=self.max_tokens or max(1, tokens_of_a_plain_pass // 2),
                 agree=self.agree,
                 autocast=self.autocast,
             )

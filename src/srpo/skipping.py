@@ -23,9 +23,9 @@ def drop_zero_advantage(batch: dict[str, Any], loss_type: str) -> tuple[dict[str
 
         loss(batch) = factor * loss(kept)        factor = K / B, kept tokens / all tokens, or 1, by loss type
 
-    Every parameter that had a gradient still gets one, if only zeros: where all rollouts have A = 0, and where none that
-    is left has an image, the shortest (with an image) stays. So every rank runs the same modules, and the optimizer
-    moves the vision tower by its momentum as it would have.
+    Every parameter that had a gradient still gets one, if only zeros: where all rollouts have A = 0, and where none
+    that is left has an image, the shortest (with an image) stays. So every rank runs the same modules, and the
+    optimizer moves the vision tower by its momentum as it would have.
 
     Args:
         batch: a micro-batch as TRL's `_compute_loss` gets it; its tensors are (B, ...) but for the image inputs.

@@ -1,0 +1,106 @@
+"""Write the tables of docs/performance.md from the JSON results of the benches.
+
+    python -m bench.tables [--results bench/results] [--page docs/performance.md]
+
+Each `<!-- bench: NAME -->` ... `<!-- end -->` of the page is filled from RESULTS/NAME.json; a missing file is an error.
+"""
+
+import argparse
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+MARKED = re.compile(r"(<!-- bench: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rows_of(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [header, ["---:"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def spread(quotient: dict[str, float], digits: int) -> str:
+    """Median and range of a ratio; the median alone where there was one round."""
+    low, middle, high = (f"{quotient[name]:.{digits}f}" for name in ("min", "median", "max"))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def scoring(results: list[dict[str, Any]]) -> str:
+    """Plain against shared, one line a setting."""
+    header = ["G", "image", "completion", "perception", "A = 0", "plain s", "shared s", "faster", "× floor"]
+    header += ["MiB plain", "MiB shared", "largest difference (nats)"]
+    rows = []
+    for one in results:
+        setting, memory = one["setting"], one["peak_bytes"]
+        rows.append(
+            [
+                *(str(setting[name]) for name in ("rollouts_per_group", "image_tokens", "completion_tokens")),
+                str(setting["perception_tokens"]),
+                f"{setting['zero_advantage']:.0%}",
+                *(f"{statistics.median(one['seconds'][name]):.2f}" for name in ("plain", "shared")),
+                spread(one["speedup"], 1) + "×",
+                spread(one["over_floor"], 2),
+                *(f"{memory[name] / 2**20:.0f}" for name in ("plain", "shared")),
+                f"{one['largest_difference_nats']:.0e}",
+            ]
+        )
+    return rows_of(header, rows)
+
+
+def step(results: dict[str, Any]) -> str:
+    """Seconds of each phase, one line a way."""
+    phases = list(next(iter(results.values()))["seconds"])
+    rows = [
+        [
+            way,
+            *(f"{statistics.median(one['seconds'][phase]):.2f}" for phase in phases),
+            spread(one["ratio"], 2),
+        ]
+        for way, one in results.items()
+    ]
+    return rows_of(["", *phases, "× GRPO"], rows)
+
+
+def scaling(results: dict[str, Any]) -> str:
+    """Seconds and exponent, one line an axis."""
+    rows = [
+        [
+            axis.replace("_", " "),
+            ", ".join(map(str, one["values"])),
+            ", ".join(f"{seconds:.2f}" for seconds in one["seconds"]),
+            f"{one['exponent']:.2f}",
+        ]
+        for axis, one in results.items()
+    ]
+    return rows_of(["axis", "values", "seconds", "exponent"], rows)
+
+
+def section(name: str, folder: Path) -> str:
+    """The table of one result file and how it was made."""
+    record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    kind = record["bench"].split("-")[0]
+    made = {"scoring": scoring, "step": step, "scaling": scaling}[kind](record["results"])
+    options = " ".join(
+        f"--{k} {v}" for k, v in record["options"].items() if k != "output" and v not in ("False", "True")
+    )
+    options += "".join(f" --{k}" for k, v in record["options"].items() if v == "True")
+    versions = ", ".join(f"{package} {number}" for package, number in record["versions"].items())
+    note = f"`python -m bench.{kind} {options}`, {record['machine']}, {versions}, {record['date']}."
+    return f"{made}\n\n{note}\n"
+
+
+def main() -> None:
+    """Fill the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("bench/results"))
+    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
+    options = parser.parse_args()
+    page = options.page.read_text(encoding="utf-8")
+    filled = MARKED.sub(lambda found: f"{found[1]}{section(found[2], options.results)}{found[3]}", page)
+    options.page.write_text(filled, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
