@@ -5,12 +5,17 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import pytest
 import torch
 from datasets import Dataset, Features, Image, List, Value
 from transformers.utils import logging as transformers_logging
 
+from srpo.contrast import Context
 from srpo.data import world
+from srpo.scoring import Scorer
 from srpo.tiny.layouts import LAYOUTS, save_random_model
 
 torch.set_num_threads(1)
@@ -36,6 +41,34 @@ def layout_folder(request, layout_folders):
 def qwen_folder(layout_folders):
     """The folder of the random Qwen2.5-VL."""
     return layout_folders["qwen2_5_vl"]
+
+
+class Scoring(NamedTuple):
+    """What a trainer asked of its scorer for one generation batch."""
+
+    model: Any
+    contexts: Mapping[str, Context]
+    wanted: Mapping[str, torch.Tensor]
+    groups: Sequence[int]
+
+    def pixels(self, name):
+        """The pixels of all rollouts under a context."""
+        context = self.contexts[name]
+        return context.vision(range(len(context.prompt_ids)))["pixel_values"]
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """A `Scoring` for each generation batch that is scored."""
+    calls = []
+    score = Scorer.__call__
+
+    def spy(self, model, contexts, wanted, groups):
+        calls.append(Scoring(model, contexts, wanted, groups))
+        return score(self, model, contexts, wanted, groups)
+
+    monkeypatch.setattr(Scorer, "__call__", spy)
+    return calls
 
 
 def world_dataset(rows=8, images_per_row=(1,)):

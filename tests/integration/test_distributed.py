@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.both_scorings import TOLERANCE
 from tests.distributed_run import SCENARIOS
 from tests.scripted import ScriptedSRPO, scripted_dataset, train
+from tests.sharded_run import SCENARIOS as SHARDED
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 240  # seconds, for a run of some thirty: a rank that waits for the other must not hang the suite
+TIMEOUT_SHARDED = 60  # for a run of some eight
+TWO_PROCESSES = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
 @pytest.mark.parametrize("images_per_row", [(1, 2), (0, 1)], ids=["images", "text_and_images"])
@@ -27,15 +31,15 @@ def test_micro_batches(layout_folder, tmp_path, images_per_row):
     torch.testing.assert_close(parts.weights, whole.weights, atol=1e-5, rtol=0)
 
 
-def launch(arguments, output, model):
-    """Run the script with a launcher; on failure the test shows what it wrote."""
+def launch(arguments, output, model, script="distributed_run.py", scenario=(), timeout=TIMEOUT):
+    """Run a script with a launcher; on failure the test shows what it wrote."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, *arguments, str(ROOT / "tests" / "distributed_run.py"), model, str(output)]
+    command = [sys.executable, *arguments, str(ROOT / "tests" / script), model, str(output), *scenario]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env=environment, cwd=ROOT, **pipes) as process:
         try:
-            said, _ = process.communicate(timeout=TIMEOUT)
+            said, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.terminate()  # a launcher that is terminated, but not one that is killed, ends its ranks
             raise
@@ -47,7 +51,7 @@ def runs(qwen_folder, tmp_path_factory):
     """Results of one process and of two."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     launch([], one, qwen_folder)
-    launch(["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], two, qwen_folder)
+    launch(TWO_PROCESSES, two, qwen_folder)
     return [[torch.load(path) for path in sorted(folder.glob("rank*.pt"))] for folder in (one, two)]
 
 
@@ -72,8 +76,35 @@ def test_two_processes_give_the_weights_and_metrics_of_one(runs, scenario):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
 
 
-def test_one_rank_may_have_no_structured_rollout(runs):
-    first, second = (rank["last_half_unstructured"]["rollouts"] for rank in runs[1])
-    assert any(roles.any() for _, roles, *_ in first)
-    assert not any(roles.any() for _, roles, *_ in second)
-    assert all(weights.eq(1).all() for *_, weights, _ in second)
+@pytest.mark.parametrize("scenario", ["last_half_unstructured", "last_half_flat"])
+def test_one_rank_may_have_nothing_to_score(runs, scenario):
+    first, second = (
+        [roles.any() and advantage != 0 for _, roles, *_, advantage in rank[scenario]["rollouts"]] for rank in runs[1]
+    )
+    assert any(first)
+    assert not any(second)
+    assert all(weights.eq(1).all() for *_, weights, _ in runs[1][1][scenario]["rollouts"])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_all_ranks_make_the_same_forward_passes_to_score(runs, scenario):
+    """Where a model is sharded, a rank that makes another pass than the others waits for them forever."""
+    first, second = (rank[scenario]["passes"] for rank in runs[1])
+    assert {kind for kind, _ in first} == {"plain", "prompts", "completions"}
+    if "text" in scenario:  # a rank with rows of text only has no image to encode
+        first, second = ([kind for kind, _ in passes] for passes in (first, second))
+    assert first == second
+
+
+@pytest.mark.parametrize("scenario", SHARDED)
+def test_a_sharded_model_gives_the_log_probabilities_of_the_whole(qwen_folder, tmp_path, scenario):
+    """Under FSDP a rank that runs another module than the others ends the run, or waits forever."""
+    launch(TWO_PROCESSES, tmp_path, qwen_folder, "sharded_run.py", [scenario], TIMEOUT_SHARDED)
+    compared = []
+    for rank, rows in enumerate(SHARDED[scenario]["scored"]):
+        for wanted, found, expected in torch.load(tmp_path / f"rank{rank}.pt").values():
+            assert found.isfinite().equal(wanted)
+            torch.testing.assert_close(found[wanted], expected[wanted], atol=TOLERANCE, rtol=0)
+            compared.append(int(wanted.sum()))
+            assert bool(compared[-1]) == (rows != slice(0))
+    assert len(compared) == 2 * 3

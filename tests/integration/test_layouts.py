@@ -9,7 +9,6 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl.data_utils import prepare_multimodal_messages
 from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-import srpo.trainer
 from srpo.corruption import corrupt, corruption_seed
 from srpo.vision import placeholder_token_ids
 from tests.scripted import SampledSRPO, ScriptedGRPO, ScriptedSRPO, make_trainer, scripted_dataset, train
@@ -28,20 +27,6 @@ CLIP = (0.97, 1.03)  # narrow, so that the clip acts on the small gaps of a rand
 @pytest.fixture(scope="module")
 def rows():
     return scripted_dataset(8, (1, 2))
-
-
-@pytest.fixture
-def contexts(monkeypatch):
-    """The contexts that are scored, in order: original, corrupted and cut of each generation batch."""
-    scored = []
-    plain = srpo.trainer.plain_log_probs
-
-    def spy(function, model, context, batch_size):
-        scored.append(context)
-        return plain(function, model, context, batch_size)
-
-    monkeypatch.setattr(srpo.trainer, "plain_log_probs", spy)
-    return scored
 
 
 class BareModel:
@@ -122,19 +107,23 @@ def weights_by_hand(gaps, roles):
 
 
 def check_by_hand(folder, trainer):
-    """Compare the first batch of a run with gaps and weights computed row by row."""
+    """Compare the first batch of a run with gaps and weights computed row by row; where A = 0, with none."""
     bare, credit = BareModel(folder), trainer.credits[0]
     clipped = 0
     for i, row in enumerate(credit.rows):
         length = int(credit.batch["completion_mask"][i].sum())
         completion = credit.batch["completion_ids"][i, :length].tolist()
+        if credit.advantages[i] == 0:
+            assert credit.gaps[i].eq(0).all()
+            assert credit.weights[i].eq(1).all()
+            continue
         roles = credit.roles[i, :length].tolist()
         gaps = gaps_by_hand(bare, row, completion, roles, trainer.args.seed, trainer.args.reasoning_contrast)
         torch.testing.assert_close(credit.gaps[i, :length], torch.tensor(gaps), atol=1e-5, rtol=0)
         weights = weights_by_hand(gaps, roles)
         clipped += sum(w > 1.01 for w in weights)
         torch.testing.assert_close(credit.weights[i, :length], torch.tensor(weights), atol=1e-5, rtol=0)
-    assert (credit.roles != 0).any(1).sum() >= 3
+    assert ((credit.roles != 0).any(1) & (credit.advantages != 0)).sum() >= 3
     assert clipped >= 3
     assert credit.batch["advantages"].equal(credit.advantages[:, None] * credit.weights)
     return credit
@@ -153,7 +142,8 @@ def test_gaps_weights_and_advantages_by_hand(layout_folder, tmp_path, images_per
     assert set(images.tolist()) == set(images_per_row)
     perception = credit.roles == 1
     assert credit.gaps[(images > 0)[:, None] & perception].abs().max() > 0.01
-    assert credit.gaps[(images == 0)[:, None] & perception].abs().sum() == 0
+    text = (images == 0)[:, None] & perception
+    assert not text.any() or credit.gaps[text].abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [8, 4, 2], ids=["whole_batch", "halves", "quarters"])
@@ -187,6 +177,7 @@ def test_invariants_on_real_batches(layout_folder, tmp_path, rows):
         assert credit.weights.isfinite().all()
         assert (credit.weights > 0).all()
         assert credit.weights[~role_tokens].eq(1).all()
+        assert credit.weights[credit.advantages == 0].eq(1).all()
         means = (credit.weights * role_tokens).sum(1)[structured] / role_tokens.sum(1)[structured]
         torch.testing.assert_close(means, torch.ones_like(means))
         signs = credit.advantages.sign()[:, None].expand_as(credit.weights)
@@ -198,9 +189,10 @@ def test_invariants_on_real_batches(layout_folder, tmp_path, rows):
 
 def images_of(context, per_row):
     """The pixels of each image of a context, in order."""
-    pixels = context.vision["pixel_values"]
-    if "image_grid_thw" in context.vision:
-        return list(pixels.split(context.vision["image_grid_thw"].prod(-1).tolist()))
+    vision = context.vision(range(len(context.prompt_ids)))
+    pixels = vision["pixel_values"]
+    if "image_grid_thw" in vision:
+        return list(pixels.split(vision["image_grid_thw"].prod(-1).tolist()))
     if context.num_tiles is not None:  # rows of tiles; both images of a row together
         return list(pixels.split(context.num_tiles))
     if pixels.dim() == 5:
@@ -208,12 +200,14 @@ def images_of(context, per_row):
     return list(pixels.split(per_row))
 
 
-def test_corruption_changes_every_image_and_never_the_batch(layout_folder, tmp_path, rows, contexts):
+def test_corruption_changes_every_image_and_never_the_batch(layout_folder, tmp_path, rows, scored):
     srpo_run = train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=1)
     grpo_run = train(ScriptedGRPO, layout_folder, tmp_path, train_dataset=rows, max_steps=1)
-    original, corrupted, cut = contexts
+    (call,) = scored
+    original, corrupted, cut = (call.contexts[name] for name in ("original", "corrupted", "cut"))
     per_row = srpo_run.batches[0]["num_images"]
-    for before, after, same in zip(*(images_of(context, per_row) for context in contexts), strict=True):
+    views = (images_of(context, per_row) for context in (original, corrupted, cut))
+    for before, after, same in zip(*views, strict=True):
         assert before.shape == after.shape
         assert not before.equal(after)
         assert same.equal(before)
@@ -225,15 +219,15 @@ def test_corruption_changes_every_image_and_never_the_batch(layout_folder, tmp_p
     for name in ours.keys() - rewritten:
         same = ours[name].equal(theirs[name]) if isinstance(ours[name], torch.Tensor) else ours[name] == theirs[name]
         assert same, name
-    assert ours["pixel_values"].equal(original.vision["pixel_values"])
+    assert ours["pixel_values"].equal(call.pixels("original"))
     assert theirs["advantages"].equal(srpo_run.credits[0].advantages)
 
 
-def test_one_corruption_per_prompt_and_another_one_each_step(layout_folder, tmp_path, contexts):
+def test_one_corruption_per_prompt_and_another_one_each_step(layout_folder, tmp_path, scored):
     one_prompt = scripted_dataset(1, flat_every=9)
     for seed in (3, 3, 4):
         train(ScriptedSRPO, layout_folder, tmp_path, train_dataset=one_prompt, per_device_train_batch_size=4, seed=seed)
-    corrupted = [context.vision["pixel_values"] for context in contexts[1::3]]
+    corrupted = [call.pixels("corrupted") for call in scored]
     first, second, first_again, second_again, first_of_other_seed, _ = corrupted
     for pixels in corrupted:
         copies = pixels.reshape(4, -1)  # the four rollouts of the prompt

@@ -1,103 +1,194 @@
-"""Shared scoring against plain forward passes: equal log-probabilities in every layout and at every edge.
+"""Shared scoring against plain forward passes: equal log-probabilities in every layout and at every edge of a batch."""
 
-Every comparison runs on a batch that the trainer made, with the contexts, the wanted tokens and the groups as it hands
-them to the scorer. The random models get larger weights than usual, so that a token that is misplaced, or sees another
-prompt, moves log-probabilities by far more than the tolerance.
-"""
+from dataclasses import replace
 
 import pytest
 import torch
 
-import srpo.scoring
-from srpo.scoring import Scorer, evaluation_mode, plain_log_probs
-from srpo.shared_scoring import shared_log_probs
-from tests.scripted import ScriptedSRPO, lora, make_trainer, scripted_dataset
-
-TOLERANCE = 1e-5
-
-
-@pytest.fixture
-def caught(monkeypatch):
-    """What the trainer hands to its scorer: (trainer's model, contexts, wanted, groups) of each batch."""
-    calls = []
-    original = Scorer.__call__
-
-    def spy(self, model, contexts, wanted, groups):
-        calls.append((model, contexts, wanted, groups))
-        return original(self, model, contexts, wanted, groups)
-
-    monkeypatch.setattr(Scorer, "__call__", spy)
-    return calls
-
-
-def sharpen(model):
-    """Larger projections, so that attention and logits depend on what is seen and where."""
-    torch.manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 2 and ("language_model" in name or "text_model" in name or "lm_head" in name):
-                parameter.normal_(0, 1.0 / parameter.size(1) ** 0.5)
-
-
-def first_batch(cls, folder, tmp_path, caught, **options):
-    """Generate and score one batch; returns the trainer and what its scorer was handed."""
-    trainer = make_trainer(cls, folder, tmp_path, **options)
-    sharpen(trainer.model)
-    trainer.model.train()
-    rows = next(iter(trainer.get_train_dataloader()))
-    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
-    trainer._generate_and_score_completions(rows)
-    return trainer, caught[-1]
-
-
-def compare(trainer, call, *, max_tokens=10_000, tolerance=TOLERANCE):
-    """Both ways over the same contexts; returns the number of log-probabilities compared."""
-    model, contexts, wanted, groups = call
-    with evaluation_mode(model):
-        shared = shared_log_probs(model, contexts, wanted, groups, max_tokens=max_tokens)
-    compared = 0
-    for name, context in contexts.items():
-        plain = plain_log_probs(trainer._get_per_token_logps_and_entropies, model, context, batch_size=3)
-        at = wanted[name]
-        assert shared[name][at].isfinite().all()
-        assert shared[name][~at].isnan().all()
-        torch.testing.assert_close(shared[name][at], plain[at], atol=tolerance, rtol=0)
-        compared += int(at.sum())
-    return compared
-
-
-class OneKind(ScriptedSRPO):
-    kinds = ("right",)
+from tests.both_scorings import (
+    TOLERANCE,
+    compare,
+    first_batch,
+    generate_batch,
+    only,
+    plain,
+    rearranged,
+    shared,
+    sharp_trainer,
+)
+from tests.scripted import ScriptedSRPO, scripted_dataset
 
 
 class Unstructured(ScriptedSRPO):
     kinds = ("unstructured", "truncated", "repeated")
 
 
+class Endless(ScriptedSRPO):
+    """Structured replies, of which every second one goes on after the answer until it is cut off."""
+
+    kinds = ("right", "endless")
+
+
 @pytest.mark.parametrize("contrast", ["drop", "blind"])
 @pytest.mark.parametrize("images", [(1, 2), (0, 1), (0,)], ids=["one_and_two", "text_and_image", "text_only"])
-def test_equal_in_every_layout(layout_folder, tmp_path, caught, images, contrast):
+def test_equal_in_every_layout(layout_folder, tmp_path, scored, images, contrast):
     data = scripted_dataset(4, images).remove_columns("images" if images == (0,) else [])
     trainer, call = first_batch(
-        ScriptedSRPO, layout_folder, tmp_path, caught, train_dataset=data, reasoning_contrast=contrast, temperature=0.8
+        ScriptedSRPO, layout_folder, tmp_path, scored, train_dataset=data, reasoning_contrast=contrast, temperature=0.8
     )
     assert trainer._scorer.shared
     assert compare(trainer, call) > 60
-    prompt_lengths = call[1]["original"].prompt_mask.sum(1)
+    prompt_lengths = call.contexts["original"].prompt_mask.sum(1)
     assert images == (0,) or prompt_lengths.unique().numel() > 1  # padded on the left
+    assert call.contexts["original"].completion_mask.sum(1).unique().numel() > 2  # ragged
+
+
+@pytest.fixture
+def batch(layout_folder, tmp_path, scored):
+    """Trainer and call of a batch of every layout: two prompts, of one and of two images, four rollouts each."""
+    return first_batch(ScriptedSRPO, layout_folder, tmp_path, scored, train_dataset=scripted_dataset(4, (1, 2)))
 
 
 @pytest.mark.parametrize("max_tokens", [1, 60, 200])
-def test_a_small_budget_splits_prompts_and_groups(layout_folder, tmp_path, caught, max_tokens):
-    trainer, call = first_batch(ScriptedSRPO, layout_folder, tmp_path, caught)
-    assert compare(trainer, call, max_tokens=max_tokens) > 60
+def test_a_small_budget_splits_prompts_and_groups(batch, max_tokens):
+    assert compare(*batch, max_tokens=max_tokens) > 60
+
+
+def test_a_rollout_behind_another_prompt_would_be_noticed(batch):
+    """The comparison is worth something: the wrong prompt moves log-probabilities by far more than the tolerance."""
+    trainer, call = batch
+    found, expected = shared(trainer, call._replace(groups=[0] * 8)), plain(trainer, call)
+    at = call.wanted["original"]
+    difference = (found["original"] - expected["original"]).abs()
+    assert difference[:4][at[:4]].max() < TOLERANCE
+    assert difference[4:][at[4:]].min() > TOLERANCE
+    assert difference[4:][at[4:]].max() > 1000 * TOLERANCE
+
+
+def test_groups_of_one(batch):
+    trainer, call = batch
+    assert call.groups == [0] * 4 + [4] * 4
+    assert compare(trainer, call._replace(groups=list(range(8)))) > 60
+
+
+def test_rollouts_of_a_group_need_not_be_neighbours(batch):
+    trainer, call = batch
+    mixed = rearranged(call, [4, 0, 5, 1, 2, 6, 7, 3])
+    assert mixed.groups == [0, 1, 0, 1, 1, 0, 0, 1]
+    assert compare(trainer, mixed) > 60
+
+
+def test_the_order_of_rollouts_only_reorders_their_log_probabilities(batch):
+    trainer, call = batch
+    order = [3, 7, 1, 0, 5, 4, 2, 6]
+    for name, log_probs in shared(trainer, rearranged(call, order)).items():
+        expected = shared(trainer, call)[name][order]
+        torch.testing.assert_close(log_probs, expected, atol=TOLERANCE, rtol=0, equal_nan=True)
+
+
+def role_tokens(call):
+    """(row, index) of every token that some context is asked for."""
+    return torch.stack(list(call.wanted.values())).any(0).nonzero().tolist()
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_single_role_token(batch, which):
+    trainer, call = batch
+    row, token = role_tokens(call)[which]
+    at = torch.zeros_like(call.wanted["original"])
+    at[row, token] = True
+    assert compare(trainer, only(call, at)) in (2, 3)  # a perception token is not in the cut context
+
+
+def test_the_first_token_of_a_completion(batch):
+    trainer, call = batch
+    at = torch.zeros_like(call.wanted["original"])
+    at[:, 0] = True
+    assert compare(trainer, only(call, at)) == 3 * 8
+    assert compare(trainer, call._replace(wanted={name: at | w for name, w in call.wanted.items()})) > 60 + 8
+
+
+def test_the_last_token_of_a_completion(batch):
+    trainer, call = batch
+    lengths = call.contexts["original"].completion_mask.sum(1)
+    assert lengths.max() == call.contexts["original"].completion_ids.size(1)  # one row without padding
+    at = torch.zeros_like(call.wanted["original"])
+    at[range(8), lengths - 1] = True
+    assert compare(trainer, only(call, at)) == 3 * 8
+
+
+def test_every_token_of_every_completion(batch):
+    trainer, call = batch
+    every = call.contexts["original"].completion_mask.bool()
+    cut = int(every.sum()) - int(call.contexts["cut"].completion_mask.sum())
+    assert cut > 0
+    assert compare(trainer, only(call, every)) == 3 * int(every.sum()) - cut
+
+
+@pytest.mark.parametrize("name", ["original", "corrupted", "cut"])
+def test_one_context_alone(batch, name):
+    trainer, call = batch
+    assert compare(trainer, call._replace(contexts={name: call.contexts[name]})) > 10
+
+
+def test_a_context_of_which_nothing_is_wanted(batch):
+    trainer, call = batch
+    left = {"original": call.wanted["original"]}
+    found = shared(trainer, call._replace(wanted=left))
+    assert found["corrupted"].isnan().all()
+    assert found["cut"].isnan().all()
+    expected = plain(trainer, call)["original"]
+    at = call.wanted["original"]
+    torch.testing.assert_close(found["original"][at], expected[at], atol=TOLERANCE, rtol=0)
+
+
+def test_prompts_that_end_in_different_tokens(batch):
+    """Prompts of one chat template end alike, so each gets a last token of its own here."""
+    trainer, call = batch
+    contexts = {}
+    for name, context in call.contexts.items():
+        ids = context.prompt_ids.clone()
+        ids[:4, -1] = context.completion_ids[0, 0]
+        contexts[name] = replace(context, prompt_ids=ids)
+    assert compare(trainer, call._replace(contexts=contexts)) > 60
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.7])
+def test_temperatures(qwen_folder, tmp_path, scored, temperature):
+    trainer, call = first_batch(ScriptedSRPO, qwen_folder, tmp_path, scored, temperature=temperature)
+    assert compare(trainer, call) > 60
+
+
+def test_prompts_that_occur_twice_are_one(layout_folder, tmp_path, scored):
+    data = scripted_dataset(1, (2,), flat_every=9).select([0, 0])
+    trainer, call = first_batch(ScriptedSRPO, layout_folder, tmp_path, scored, train_dataset=data)
+    assert call.groups == [0] * 8
+    assert compare(trainer, call) > 20
+    assert compare(trainer, call._replace(groups=[0] * 4 + [4] * 4)) > 20
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_truncated_completions(qwen_folder, tmp_path, scored, masked):
+    trainer, call = first_batch(Endless, qwen_folder, tmp_path, scored, mask_truncated_completions=masked)
+    scored_rows = call.wanted["original"].any(1)
+    assert scored_rows.sum() == (4 if masked else 8)
+    assert call.contexts["original"].completion_mask.any(1).equal(scored_rows)
+    assert compare(trainer, call) > 60
+
+
+def test_completions_padded_to_a_multiple(qwen_folder, tmp_path, scored):
+    trainer, call = first_batch(ScriptedSRPO, qwen_folder, tmp_path, scored, pad_to_multiple_of=32)
+    context = call.contexts["original"]
+    assert context.completion_ids.size(1) > context.completion_mask.sum(1).max()
+    assert context.prompt_ids.size(1) > context.prompt_mask.sum(1).max()
+    assert compare(trainer, call) > 60
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("window", [None, 24])
-def test_attention_kinds_and_sliding_windows(qwen_folder, tmp_path, caught, attention, window):
+def test_attention_kinds_and_sliding_windows(qwen_folder, tmp_path, scored, attention, window):
     config = {"attn_implementation": attention}
-    trainer = make_trainer(ScriptedSRPO, qwen_folder, tmp_path, model_init_kwargs=config)
+    trainer = sharp_trainer(ScriptedSRPO, qwen_folder, tmp_path, model_init_kwargs=config)
     text = trainer.model.config.text_config
     if window:
         text.sliding_window, text.layer_types = window, ["sliding_attention", "full_attention"]
@@ -106,9 +197,6 @@ def test_attention_kinds_and_sliding_windows(qwen_folder, tmp_path, caught, atte
         for layer, kind in zip(decoder.layers, text.layer_types, strict=True):
             layer.self_attn.sliding_window = window if kind == "sliding_attention" else None
             layer.self_attn.layer_type = kind
-    sharpen(trainer.model)
-    trainer.model.train()
-    trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
+    generate_batch(trainer)
     assert trainer._scorer.shared
-    with_window = caught[-1]
-    assert compare(trainer, with_window) > 60
+    assert compare(trainer, scored[-1]) > 60

@@ -1,4 +1,4 @@
-"""Leaving rollouts with A = 0 out of the update: the same gradients, fewer rows, refused where it would not be exact."""
+"""Leaving rollouts with A = 0 out of the update: equal gradients, fewer rows, refused where it would not be exact."""
 
 import pytest
 import torch

@@ -21,6 +21,7 @@ def test_defaults_are_those_of_the_method(tmp_path):
     assert (made.credit_temperature, made.credit_weight_min, made.credit_weight_max) == (1.0, 0.5, 2.0)
     assert (made.corruption, made.corruption_ratio) == ("patch_mask", 0.6)
     assert (made.reasoning_contrast, made.response_format) == ("drop", "perception,think,answer")
+    assert (made.scoring, made.scoring_max_tokens) == ("shared", None)
     assert made.ban_placeholder_tokens
     assert not made.freeze_vision_tower
 
@@ -79,7 +80,12 @@ def test_sequence_level_options_are_allowed_with_uniform_credit(tmp_path, fields
         ({"credit": "gae"}, f"credit 'gae' must be one of {', '.join(CREDITS)}; choose"),
         ({"corruption": "invert"}, f"corruption 'invert' must be one of {', '.join(CORRUPTIONS)}; choose"),
         ({"reasoning_contrast": "mask"}, "reasoning_contrast 'mask' must be one of drop, blind; choose"),
-        ({"scoring": "fast"}, "scoring 'fast' must be one of .*plain.*; choose"),
+        ({"scoring": "fast"}, "scoring 'fast' must be one of shared, plain; choose"),
+        (
+            {"scoring_max_tokens": 0},
+            "scoring_max_tokens 0 must be positive; .* or unset to follow per_device_train_batch",
+        ),
+        ({"scoring_max_tokens": -5}, "scoring_max_tokens -5 must be positive"),
         ({"credit_baseline": "zero"}, f"credit_baseline 'zero' must be one of {', '.join(BASELINES)}; choose"),
         ({"credit_temperature": 0.0}, "credit_temperature 0.0 must be a positive number of nats; the default is 1.0"),
         ({"credit_temperature": math.nan}, "credit_temperature nan must be"),
@@ -106,3 +112,4 @@ def test_values_out_of_range_are_refused_with_value_rule_and_remedy(tmp_path, fi
 def test_bounds_that_are_in_range(tmp_path):
     made = config(tmp_path, credit_strength=0.0, corruption_ratio=1.0, credit_weight_min=1.0, credit_weight_max=1.0)
     assert made.credit_strength == 0.0
+    assert config(tmp_path, scoring_max_tokens=1).scoring_max_tokens == 1

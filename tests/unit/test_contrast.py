@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srpo.contrast import Context, build_contexts, contrast_gaps
+from srpo.contrast import Context, build_contexts, contrast_gaps, tokens_to_score
 
 
 @pytest.fixture
@@ -16,9 +16,15 @@ def original():
             "completion_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
             "pixel_values": torch.arange(6.0).reshape(2, 3),
             "image_grid_thw": torch.tensor([[1, 1, 1], [1, 1, 1]]),
+            "token_type_ids": torch.tensor([[9, 9, 0, 0, 0, 0, 0], [8, 8, 0, 0, 0, 0, 0]]),
             "num_images": [1, 1],
         }
     )
+
+
+def blank(rows):
+    """Pixels of a corrupted view."""
+    return {"pixel_values": torch.zeros(len(rows), 3)}
 
 
 ROLES = torch.tensor([[0, 1, 1, 0, 2], [1, 0, 2, 0, 0]])
@@ -37,32 +43,77 @@ def test_cutting_nothing_keeps_every_token(original):
     assert same.completion_mask.equal(original.completion_mask)
 
 
-def test_contexts_leave_the_batch_alone(original):
-    before = original.vision["pixel_values"].clone()
-    vision = {"pixel_values": torch.zeros(2, 3), "image_grid_thw": original.vision["image_grid_thw"]}
-    contexts = build_contexts(original, vision, ROLES, "drop")
-    assert contexts["corrupted"].vision["pixel_values"].eq(0).all()
+def test_the_batch_gives_the_pixels_of_any_of_its_rows(original):
+    assert original.vision([1])["pixel_values"].tolist() == [[3.0, 4.0, 5.0]]
+    assert original.vision([1, 0, 1])["pixel_values"].tolist() == [[3.0, 4.0, 5.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert original.vision([1])["image_grid_thw"].tolist() == [[1, 1, 1]]
+
+
+def test_rows_are_those_of_every_part(original):
+    part = original.without(ROLES == 1).rows([1, 0, 1])
+    assert part.prompt_ids.tolist() == [[0, 8], [7, 8], [0, 8]]
+    assert part.prompt_mask.tolist() == [[0, 1], [1, 1], [0, 1]]
+    assert part.completion_ids.tolist() == [[2, 6, 0, 0, 0], [1, 4, 5, 0, 0], [2, 6, 0, 0, 0]]
+    assert part.completion_mask.sum(1).tolist() == [2, 3, 2]
+    assert part.position.tolist() == [[-1, 0, 1, -1, -1], [0, -1, -1, 1, 2], [-1, 0, 1, -1, -1]]
+    assert part.token_types["token_type_ids"][:, 0].tolist() == [8, 9, 8]
+    assert part.num_images == [1, 1, 1]
+    assert part.num_tiles is None
+
+
+def test_rows_of_rows_see_the_pixels_of_the_batch(original):
+    part = original.rows([1, 1, 0]).rows([2, 1])
+    assert part.vision([0, 1])["pixel_values"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+
+
+def test_rows_keep_numbers_of_images_and_tiles(original):
+    batch = {"prompt_ids": original.prompt_ids, "prompt_mask": original.prompt_mask, "num_images": [2, 1]}
+    batch |= {"completion_ids": original.completion_ids, "completion_mask": original.completion_mask}
+    context = Context.from_batch(batch | {"num_tiles": [5, 3], "pixel_values": torch.arange(8.0)})
+    part = context.rows([1])
+    assert (part.num_images, part.num_tiles) == ([1], [3])
+    assert part.vision([0])["pixel_values"].tolist() == [5.0, 6.0, 7.0]
+
+
+def test_contexts_see_the_original_images_but_for_the_corrupted_one(original):
+    contexts = build_contexts(original, blank, ROLES, "drop")
+    assert list(contexts) == ["original", "corrupted", "cut"]
+    assert contexts["original"] is original
+    assert contexts["corrupted"].vision([0, 1])["pixel_values"].eq(0).all()
     assert contexts["corrupted"].completion_ids.equal(original.completion_ids)
-    assert contexts["cut"].vision["pixel_values"].equal(before)
-    assert original.vision["pixel_values"].equal(before)
+    assert contexts["cut"].vision is original.vision  # one function: one prompt, encoded once
+    assert contexts["cut"].completion_ids.tolist() == [[1, 4, 5, 0, 0], [2, 6, 0, 0, 0]]
 
 
 def test_blind_cuts_under_the_corrupted_image(original):
-    vision = {"pixel_values": torch.zeros(2, 3), "image_grid_thw": original.vision["image_grid_thw"]}
-    assert build_contexts(original, vision, ROLES, "blind")["cut"].vision["pixel_values"].eq(0).all()
+    contexts = build_contexts(original, blank, ROLES, "blind")
+    assert contexts["cut"].vision is contexts["corrupted"].vision is blank
+    assert contexts["cut"].completion_ids.tolist() == [[1, 4, 5, 0, 0], [2, 6, 0, 0, 0]]
 
 
-@pytest.mark.parametrize(
-    "vision",
-    [
-        {"pixel_values": torch.zeros(3, 3), "image_grid_thw": torch.tensor([[1, 1, 1], [1, 1, 1]])},
-        {"pixel_values": torch.zeros(2, 3), "image_grid_thw": torch.tensor([[1, 1, 1], [1, 2, 1]])},
-        {"pixel_values": torch.zeros(2, 3)},
-    ],
-)
-def test_a_corruption_that_changes_the_layout_is_refused(original, vision):
-    with pytest.raises(ValueError, match="a corruption must keep the size of the image"):
-        original.with_vision(vision)
+def test_corrupted_images_are_made_only_when_asked_for(original):
+    def never(rows):
+        raise AssertionError("asked for")
+
+    contexts = build_contexts(original, never, ROLES, "blind")
+    contexts["corrupted"].rows([1])
+
+
+def test_tokens_that_a_gap_needs():
+    roles = torch.tensor([[0, 1, 2, 2, 0], [0, 0, 0, 0, 0]])
+    perception, reasoning = [False, True, False, False, False], [False, False, True, True, False]
+    both, none = [False, True, True, True, False], [False] * 5
+    drop, blind = ({name: at.tolist() for name, at in tokens_to_score(roles, c).items()} for c in ("drop", "blind"))
+    assert drop == {"original": [both, none], "corrupted": [perception, none], "cut": [reasoning, none]}
+    assert blind == {"original": [perception, none], "corrupted": [both, none], "cut": [reasoning, none]}
+
+
+@pytest.mark.parametrize("contrast", ["drop", "blind"])
+def test_gaps_need_no_token_that_is_not_scored(contrast):
+    roles = torch.tensor([[0, 1, 1, 0, 2, 2, 0], [0] * 7])
+    wanted = tokens_to_score(roles, contrast)
+    log_probs = {name: torch.full((2, 7), -2.0).masked_fill(~at, torch.nan) for name, at in wanted.items()}
+    assert contrast_gaps(log_probs, roles, contrast).eq(0).all()
 
 
 def test_gaps_by_hand():

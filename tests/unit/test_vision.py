@@ -10,15 +10,11 @@ from torch import nn
 
 from srpo.vision import (
     column_images,
-    corrupt_rows,
     drop_unused_vision_inputs,
     freeze_vision_tower,
-    grids,
     message_images,
-    other_image,
     patch_size,
     placeholder_token_ids,
-    prompt_key,
     rows_with_image_lists,
     vision_tower,
 )
@@ -77,12 +73,6 @@ def test_patch_size_through_real_processors(layout_folders, layout, expected):
     assert size == pytest.approx(expected if isinstance(expected, tuple) else (expected, expected))
 
 
-def test_grids_are_dealt_out_by_row():
-    flat = torch.tensor([[1, 2, 3], [1, 4, 5], [1, 6, 7]])
-    assert grids(flat, [1, 0, 2]) == [[[1, 2, 3]], [], [[1, 4, 5], [1, 6, 7]]]
-    assert grids(None, [1, 0, 2]) == [[None], [], [None, None]]
-
-
 class Tokenizer:
     vocabulary = {"<image>": 7, "<video>": 9, "cat": 1}  # noqa: RUF012
     image_token = "<image>"
@@ -112,34 +102,6 @@ def test_placeholders_of_the_processor_itself_and_of_no_vocabulary():
     assert placeholder_token_ids(SimpleNamespace(), silent) == []
 
 
-def test_prompt_key_is_stable():
-    """These bytes seed the corruption: they may not change between machines, processes or versions."""
-    assert prompt_key("How many?", [image()]).hex() == "bbf9a0e184ab80dd354bb7963c69ab75"
-    assert prompt_key("", []).hex() == "cae66941d9efbd404e4d88758ea67670"  # blake2b of nothing, 16 bytes
-    assert len(prompt_key("\ud800 lone surrogate", [])) == 16
-
-
-@pytest.mark.parametrize(
-    ("text", "images"),
-    [
-        ("How many?!", [image()]),
-        ("How many?", []),
-        ("How many?", [image(value=1)]),
-        ("How many?", [image(2, 4)]),
-        ("How many?", [image(), image()]),
-        ("How many?", [image().convert("L")]),
-    ],
-)
-def test_prompt_key_differs_with_text_pixels_shape_and_mode(text, images):
-    assert prompt_key(text, images) != prompt_key("How many?", [image()])
-
-
-@pytest.mark.parametrize("path", ["folder/1.png", np.zeros((2, 2, 3)), None])
-def test_images_that_are_not_decoded_are_refused(path):
-    with pytest.raises(TypeError, match=r"of a prompt is a (str|ndarray|NoneType) but must be a PIL image; decode it"):
-        prompt_key("", [path])
-
-
 def test_images_of_messages_in_order():
     first, second = image(value=1), image(value=2)
     parts = [{"type": "image", "image": first}, {"type": "text", "text": "and", "image": None}]
@@ -164,37 +126,6 @@ def test_rows_get_lists_of_images_where_they_have_a_column():
     assert [row["images"] for row in with_image] == [[], [first]]
     text = [{"prompt": "a"}]
     assert rows_with_image_lists(text) is text
-
-
-def test_rows_with_one_key_share_one_corruption():
-    seen = []
-
-    def options(row, i, seed):
-        seen.append((row, i, seed))
-        return {}
-
-    rows = [[image(20, 20, 9)], [image(20, 20, 9)], [image(20, 20, 9), image(20, 20, 9)]]
-    arguments = {"kind": "gaussian_noise", "run_seed": 1, "step": 2, "options": options}
-    first, second, third = corrupt_rows(rows, [b"a", b"a", b"b"], **arguments)
-    assert first[0] is second[0]
-    assert first[0].tobytes() != third[0].tobytes() != third[1].tobytes()
-    assert [(row, i) for row, i, _ in seen] == [(0, 0), (2, 0), (2, 1)]
-    alone = corrupt_rows(rows[2:], [b"b"], **arguments)
-    assert alone[0][1].tobytes() == third[1].tobytes()
-    assert corrupt_rows(rows[2:], [b"b"], **{**arguments, "step": 3})[0][1].tobytes() != third[1].tobytes()
-
-
-def test_other_image_is_never_the_image_itself():
-    own, others = image(value=1), [image(value=v) for v in (2, 3, 4)]
-    data = [{"images": [own]}, {"images": []} | {"prompt": []}, *({"images": [other]} for other in others)]
-    drawn = {other_image(data, own, seed).tobytes() for seed in range(40)}
-    assert drawn == {other.tobytes() for other in others}
-    assert other_image(data, own, 5).tobytes() == other_image(data, own, 5).tobytes()
-
-
-def test_other_image_needs_another_image():
-    with pytest.raises(ValueError, match="found no other image in 100 rows of the data set; choose another corruption"):
-        other_image([{"images": [image()]}], image(), 0)
 
 
 def test_vision_inputs_are_dropped_only_where_no_row_has_an_image_token():
