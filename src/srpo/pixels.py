@@ -60,8 +60,7 @@ def _sizes(
         return [sum(next(patches) for _ in range(count)) for count in num_images or []]
     if num_tiles is not None:
         return num_tiles
-    by_image = num_images is not None and ("image_position_ids" in vision or pixels.size(0) == sum(num_images))
-    return num_images if by_image else None
+    return num_images if num_images is not None and pixels.size(0) == sum(num_images) else None
 
 
 def padded_per_rollout(pixel_values: torch.Tensor | None) -> bool:

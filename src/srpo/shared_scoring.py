@@ -11,7 +11,8 @@ pass, L their longest.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ import torch
 from srpo.contrast import Context
 from srpo.prompt_cache import PromptCache, encode_prompts
 
+READ_PER_FED = 2  # tokens read per token fed, at most; each layer copies keys and values of what is read
 LENGTH_SPREAD = 0.8  # a pass holds pieces at least this long, relative to its longest
 
 Item = TypeVar("Item")
@@ -55,10 +57,11 @@ class Block:
 def plan_passes(
     pieces: Sequence[Piece], groups: Sequence[int], prompt_lengths: Sequence[int], max_tokens: int
 ) -> list[Block]:
-    """Distribute pieces over forward passes, so that none has more than `max_tokens` tokens, padding included.
+    """Distribute pieces over forward passes of bounded memory.
 
-    A single prompt or piece above the budget gets a pass of its own. Groups stay whole unless their pieces do not fit
-    into one pass; their prompt is encoded once in any case.
+    Padding included, a pass feeds at most `max_tokens` tokens; its rollouts read at most `READ_PER_FED` times as many,
+    prompts counted for each. A single prompt or piece above these bounds gets a pass of its own. Each prompt is
+    encoded once, also where the pieces of its group do not fit into one pass.
 
     Args:
         pieces: what to run.
@@ -70,22 +73,30 @@ def plan_passes(
     for piece in pieces:
         by_group.setdefault(groups[piece.row], []).append(piece)
     blocks: list[Block] = []
-    for chosen in _fill(sorted(by_group, key=lambda row: -prompt_lengths[row]), prompt_lengths.__getitem__, max_tokens):
+    longest_first = sorted(by_group, key=lambda row: -prompt_lengths[row])
+    for chosen in _fill(
+        longest_first, prompt_lengths.__getitem__, lambda count, longest: count * longest <= max_tokens
+    ):
         members = [piece for group in chosen for piece in by_group[group]]
         members.sort(key=lambda piece: (-piece.length, piece.context, piece.row))
-        blocks.append(Block(chosen, _fill(members, lambda piece: piece.length, max_tokens, LENGTH_SPREAD)))
+        fits = partial(_fits, max_tokens, prompt_lengths[chosen[0]])
+        blocks.append(Block(chosen, _fill(members, lambda piece: piece.length, fits, LENGTH_SPREAD)))
     return blocks
 
 
+def _fits(max_tokens: int, prompt: int, count: int, longest: int) -> bool:
+    """Whether a number of pieces behind prompts of some length stays within the budget."""
+    return count * longest <= max_tokens and count * (prompt + longest) <= READ_PER_FED * max_tokens
+
+
 def _fill(
-    items: Sequence[Item], length: Callable[[Item], int], max_tokens: int, spread: float = 0.0
+    items: Sequence[Item], length: Callable[[Item], int], fits: Callable[[int, int], bool], spread: float = 0.0
 ) -> list[list[Item]]:
-    """Cut a list that is sorted from long to short into batches of at most `max_tokens` with padding."""
+    """Cut a list that is sorted from long to short into batches: `fits` takes a count and the longest length."""
     batches: list[list[Item]] = []
     longest = 0
     for item in items:
-        full = bool(batches) and (len(batches[-1]) + 1) * longest > max_tokens
-        if not batches or full or length(item) < spread * longest:
+        if not batches or not fits(len(batches[-1]) + 1, longest) or length(item) < spread * longest:
             batches.append([])
             longest = length(item)
         batches[-1].append(item)
@@ -111,9 +122,10 @@ def shared_log_probs(
         contexts: by name; those that share their `vision` share their encoded prompts.
         wanted: by name, (B, T) tokens of the original completion to score; none for names that are left out.
         groups: (B,) for each rollout, the first rollout with the same prompt.
-        max_tokens: tokens of a forward pass, padding included; bounds the memory.
+        max_tokens: tokens of a forward pass, padding included; bounds the memory (`plan_passes`).
         agree: the elementwise maximum of lists of counts over all ranks, shorter lists filled with zeros: every rank
-            makes as many forward passes as the busiest, dummies where it has nothing to score.
+            makes as many forward passes as the busiest, dummies where it has nothing to score, and encodes an image
+            where another does.
         autocast: context for the forward passes.
 
     Returns:
@@ -125,10 +137,11 @@ def shared_log_probs(
         names = [name for name, context in contexts.items() if id(context.vision) == view]
         scorer = _View([contexts[name] for name in names], [wanted.get(name) for name in names], groups)
         blocks = plan_passes(scorer.pieces(), groups, scorer.prompt_lengths, max_tokens)
-        counts = agree([len(block.passes) for block in blocks])
+        counts = agree([count for block in blocks for count in (len(block.passes), int(scorer.pictured(block)))])
         with autocast():
-            for index, count in enumerate(counts):
-                scorer.run(model, blocks[index] if index < len(blocks) else scorer.dummy(), count)
+            for index, (passes, pictured) in enumerate(zip(counts[::2], counts[1::2], strict=True)):
+                block = blocks[index] if index < len(blocks) else Block([], [])
+                scorer.run(model, scorer.completed(block, bool(pictured)), passes)
         scored.update(zip(names, scorer.log_probs(), strict=True))
     return scored
 
@@ -145,6 +158,7 @@ class _View:
             [_in_context(context, tokens) for context, tokens in zip(contexts, wanted, strict=True)]
         )  # (C, B, T)
         self.scored = torch.full(self.ids.shape, torch.nan, device=self.ids.device)  # (C, B, T)
+        self.images = self.first.num_images or [0] * len(groups)
         self.prompt_lengths: list[int] = self.first.prompt_mask.sum(1).tolist()
 
     def pieces(self) -> list[Piece]:
@@ -153,11 +167,22 @@ class _View:
         lengths = ends.amax(2).tolist() if self.ids.size(2) else []
         return [Piece(c, b, length) for c, rows in enumerate(lengths) for b, length in enumerate(rows) if length]
 
-    def dummy(self) -> Block:
-        """The cheapest stand-in for a block of another rank: one prompt, with an image if this rank has any."""
-        images = self.first.num_images or [0] * len(self.groups)
-        row = min(range(len(self.groups)), key=lambda row: (images[row] == 0, self.prompt_lengths[row]))
-        return Block([self.groups[row]], [])
+    def pictured(self, block: Block) -> bool:
+        """Whether the vision tower runs for the prompts of a block."""
+        return any(self.images[row] for row in block.prompts)
+
+    def completed(self, block: Block, pictured: bool) -> Block:
+        """The block with a prompt to stand in for those of other ranks: some prompt, and one with an image if asked.
+
+        A rank that holds no image at all cannot follow: its vision tower stays idle, as in TRL's own passes.
+        """
+        if block.prompts and (self.pictured(block) or not pictured):
+            return block
+        shortest_first = sorted(set(self.groups), key=self.prompt_lengths.__getitem__)
+        candidates = [row for row in shortest_first if self.images[row]] if pictured else shortest_first
+        if not candidates and not block.prompts:
+            candidates = shortest_first
+        return replace(block, prompts=[*block.prompts, *candidates[:1]])
 
     def run(self, model: Any, block: Block, passes: int) -> None:
         """Encode the prompts of a block and run its passes, filled up with dummies to the given number."""
