@@ -72,7 +72,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Shape of a batch of rollouts; `image_tokens` are those of one image."""
+    """Shape of a batch of rollouts; `image_tokens` are those of one image.
+
+    Rollouts with A = 0 come in whole groups, as GRPO has them, or `scattered` over all groups.
+    """
 
     rollouts_per_group: int = 8
     image_tokens: int = 256
@@ -82,6 +85,7 @@ class Setting:
     perception_tokens: int = 60
     zero_advantage: float = 0.4
     groups: int = 5
+    scattered: bool = False
 
 
 def device() -> torch.device:
@@ -130,8 +134,10 @@ def rollouts(setting: Setting, model: Any, seed: int = 0) -> tuple[dict[str, Any
     roles = torch.zeros(count, total, dtype=torch.long)
     roles[:, opening : opening + setting.perception_tokens] = Role.PERCEPTION
     roles[:, opening + setting.perception_tokens + between : total - closing] = Role.REASONING
-    scored_groups = setting.groups - round(setting.groups * setting.zero_advantage)
-    roles[scored_groups * setting.rollouts_per_group :] = Role.NEUTRAL
+    size = setting.rollouts_per_group if not setting.scattered else 1
+    order = torch.arange(count).view(setting.groups, -1).T.flatten() if setting.scattered else torch.arange(count)
+    scored = count // size - round(count // size * setting.zero_advantage)
+    roles[order[scored * size :]] = Role.NEUTRAL
     grid = torch.tensor([[1, 2 * side, 2 * side]]).repeat(count * setting.images, 1)
     batch = {
         "prompt_ids": prompts,

@@ -6,7 +6,7 @@ Both score the same rollouts in turn, in one process. "plain" is three whole pas
 as in a group; "shared" has half as many tokens a pass, its default. The floor is what nothing exact can avoid: two
 prompts a group and the wanted tokens alone, as plain forward passes. "base" is the setting of the claim, "star" varies
 one axis of it at a time, "full" is the product of all (without A = 0 where `--groups` does not divide). Rollouts with
-A = 0 come in whole groups, as in GRPO, where all rewards of such a group are equal.
+A = 0 come in whole groups, as in GRPO, where all rewards of such a group are equal; one setting scatters them.
 """
 
 import argparse
@@ -26,6 +26,7 @@ AXES = {
     "completion_tokens": (64, 200, 512),
     "perception_share": (0.2, 0.3, 0.5),
     "zero_advantage": (0.0, 0.4),
+    "scattered": (False, True),
 }
 BASE = {
     "rollouts_per_group": 8,
@@ -33,6 +34,7 @@ BASE = {
     "completion_tokens": 200,
     "perception_share": 0.3,
     "zero_advantage": 0.4,
+    "scattered": False,
 }
 
 
@@ -46,7 +48,7 @@ def settings(grid: str, groups: int) -> list[Setting]:
             *(BASE | {axis: value} for axis, values in AXES.items() for value in values if value != BASE[axis]),
         ]
     else:
-        axes = AXES | {"perception_share": (0.2, 0.5)}
+        axes = AXES | {"perception_share": (0.2, 0.5), "scattered": (False,)}
         product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
         chosen = [one for one in product if (groups * one["zero_advantage"]).is_integer()]
     return [
@@ -60,15 +62,19 @@ def settings(grid: str, groups: int) -> list[Setting]:
 
 
 def measure(model, setting: Setting, rounds: int) -> dict:
-    """One setting: the log-probabilities agree, then times in turn, then memory."""
+    """One setting: memory and log-probabilities of a first run of each way, then times in turn."""
     work = Scoring(model, setting, rows_per_pass=setting.rollouts_per_group)
-    shared, plain = work.shared(), work.plain()
-    difference = max((shared[name] - plain[name])[at].abs().max().item() for name, at in work.wanted.items())
+    scored: dict[str, dict[str, torch.Tensor]] = {}
+    memory = {
+        name: peak_bytes(lambda name=name: scored.update({name: getattr(work, name)()})) for name in ("plain", "shared")
+    }
+    difference = max(
+        (scored["shared"][name] - scored["plain"][name])[at].abs().max().item() for name, at in work.wanted.items()
+    )
     times: dict[str, list[float]] = {"plain": [], "shared": [], "floor": []}
     for _ in range(rounds):
         for name, values in times.items():
             values.append(seconds(getattr(work, name)))
-    memory = {name: peak_bytes(getattr(work, name)) for name in ("plain", "shared")}
     return {
         "setting": asdict(setting),
         "seconds": times,
@@ -94,7 +100,7 @@ def table(results: list[dict]) -> Table:
                 str(setting[n])
                 for n in ("rollouts_per_group", "image_tokens", "completion_tokens", "perception_tokens")
             ),
-            f"{setting['zero_advantage']:.0%}",
+            f"{setting['zero_advantage']:.0%}" + " scattered" * setting["scattered"],
             *(f"{torch.tensor(times[name]).median():.2f}" for name in ("plain", "shared")),
             "{median:.1f} ({min:.1f}-{max:.1f})".format(**one["speedup"]),
             "{median:.2f} ({min:.2f}-{max:.2f})".format(**one["over_floor"]),

@@ -23,7 +23,7 @@ from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pillow
 from rich.console import Console
 from rich.table import Table
-from transformers import TrainerCallback, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig, GRPOTrainer
 
@@ -167,6 +167,7 @@ def run(way: str, setting: Setting, options: argparse.Namespace, data: Dataset) 
             processing_class=processor,
             callbacks=[clock],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.setting, clock.trainer = setting, trainer
         trainer.train()
     return [

@@ -38,7 +38,7 @@ def scoring(results: list[dict[str, Any]]) -> str:
             [
                 *(str(setting[name]) for name in ("rollouts_per_group", "image_tokens", "completion_tokens")),
                 str(setting["perception_tokens"]),
-                f"{setting['zero_advantage']:.0%}",
+                f"{setting['zero_advantage']:.0%}" + ", scattered" * setting["scattered"],
                 *(f"{statistics.median(one['seconds'][name]):.2f}" for name in ("plain", "shared")),
                 spread(one["speedup"], 1) + "×",
                 spread(one["over_floor"], 2),

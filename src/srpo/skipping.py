@@ -5,6 +5,7 @@ pass can be left out when the loss is then scaled by (what is left of the diviso
 Axes: B rollouts, K kept, T completion tokens.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,26 +19,33 @@ BY_WHOLE_BATCH = ("cispo", "dapo")  # divide by tokens counted when the batch wa
 EXACT_LOSS_TYPES = (*BY_ROLLOUTS, *BY_TOKENS, *BY_WHOLE_BATCH)
 
 
-def drop_zero_advantage(batch: dict[str, Any], loss_type: str) -> tuple[dict[str, Any], float | torch.Tensor]:
+def drop_zero_advantage(
+    batch: dict[str, Any], loss_type: str, agree: Callable[[list[int]], list[int]] = list
+) -> tuple[dict[str, Any], float | torch.Tensor]:
     """A micro-batch without its rollouts of A = 0, and the factor that its loss must be multiplied by.
 
         loss(batch) = factor * loss(kept)        factor = K / B, kept tokens / all tokens, or 1, by loss type
 
     Every parameter that had a gradient still gets one, if only zeros: where all rollouts have A = 0, and where none
     that is left has an image, the shortest (with an image) stays. So every rank runs the same modules, and the
-    optimizer moves the vision tower by its momentum as it would have.
+    optimizer moves the vision tower by its momentum as it would have. Every rank keeps as many rollouts as the one that
+    needs most, because TRL gathers a figure of each rollout from all ranks, which must be as many.
 
     Args:
         batch: a micro-batch as TRL's `_compute_loss` gets it; its tensors are (B, ...) but for the image inputs.
         loss_type: one of `EXACT_LOSS_TYPES`.
+        agree: the elementwise maximum of a list of counts over all ranks.
     """
     advantages = batch["advantages"]  # (B,) or (B, T)
     mask = batch["completion_mask"] * batch.get("tool_mask", 1)  # (B, T)
     keep = (advantages != 0).reshape(len(advantages), -1).any(1)  # (B,)
     pictured = _with_image(batch, len(advantages)).to(keep.device)  # (B,)
-    if not (keep & pictured).any() and (pictured.any() or not keep.any()):
-        lengths = mask.sum(1).masked_fill(~pictured & pictured.any(), mask.size(1) + 1)
-        keep[lengths.argmin()] = True
+    lengths = mask.sum(1)  # (B,)
+    if pictured.any() and not (keep & pictured).any():
+        keep[lengths.masked_fill(~pictured, mask.size(1) + 1).argmin()] = True
+    (count,) = agree([max(1, int(keep.sum()))])
+    spare = lengths.masked_fill(keep, mask.size(1) + 1).argsort(stable=True)  # the shortest rollouts to drop first
+    keep[spare[: count - int(keep.sum())]] = True
     if keep.all():
         return batch, 1.0
     kept = keep.nonzero().flatten().tolist()

@@ -191,7 +191,7 @@ class SRPOTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not (self.args.skip_zero_advantage and self.model.training):
             return super()._compute_loss(model, inputs)
-        kept, factor = drop_zero_advantage(inputs, self.loss_type)
+        kept, factor = drop_zero_advantage(inputs, self.loss_type, self._agree)
         return super()._compute_loss(model, kept) * factor
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

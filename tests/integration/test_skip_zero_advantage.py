@@ -134,6 +134,12 @@ def test_a_row_with_an_image_stays_for_the_gradient_of_the_vision_tower():
     assert factor == 2 / 4
 
 
+def test_every_rank_keeps_as_many_rows_as_the_one_that_needs_most():
+    kept, factor = drop_zero_advantage(micro_batch(), "grpo", agree=lambda counts: [max(count, 3) for count in counts])
+    assert kept["prompt_ids"].tolist() == [[0], [1], [2]]  # row 1 is shorter than row 3
+    assert factor == 3 / 4
+
+
 def test_nothing_changes_where_every_row_has_an_advantage():
     batch = micro_batch() | {"advantages": torch.ones(4)}
     assert drop_zero_advantage(batch, "grpo") == (batch, 1.0)
