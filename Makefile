@@ -19,7 +19,6 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.scoring
-	$(BIN)/python -m bench.scoring --grid full --groups 1 --rounds 1
 	$(BIN)/python -m bench.step
 	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.tables

@@ -124,7 +124,7 @@ def main() -> None:
     for setting in settings(options.grid, options.groups):
         results.append(measure(model, setting, options.rounds))
         console.print(table(results[-1:]))
-        save("scoring" if options.grid != "full" else "scoring-full", options, results, options.output)
+        save("scoring-full" if options.grid == "full" else "scoring", options, results, options.output)
     console.print(table(results))
 
 

@@ -7,6 +7,7 @@ Each `<!-- bench: NAME -->` ... `<!-- end -->` of the page is filled from RESULT
 
 import argparse
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -71,10 +72,11 @@ def scaling(results: dict[str, Any]) -> str:
             ", ".join(map(str, one["values"])),
             ", ".join(f"{seconds:.2f}" for seconds in one["seconds"]),
             f"{one['exponent']:.2f}",
+            f"{math.log(one['seconds'][-1] / one['seconds'][-2]) / math.log(one['values'][-1] / one['values'][-2]):.2f}",
         ]
         for axis, one in results.items()
     ]
-    return rows_of(["axis", "values", "seconds", "exponent"], rows)
+    return rows_of(["axis", "values", "seconds", "exponent", "of the last two"], rows)
 
 
 def section(name: str, folder: Path) -> str:
