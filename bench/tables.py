@@ -28,6 +28,11 @@ def spread(quotient: dict[str, float], digits: int) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
+def last_slope(values: list[float], seconds: list[float]) -> float:
+    """Slope of log time over log value between the two largest values."""
+    return math.log(seconds[-1] / seconds[-2]) / math.log(values[-1] / values[-2])
+
+
 def scoring(results: list[dict[str, Any]]) -> str:
     """Plain against shared, one line a setting."""
     header = ["G", "image", "completion", "perception", "A = 0", "plain s", "shared s", "faster", "× floor"]
@@ -50,6 +55,14 @@ def scoring(results: list[dict[str, Any]]) -> str:
     return rows_of(header, rows)
 
 
+def share(seconds: dict[str, list[float]]) -> str:
+    """Contrasts over the rest of the same step, which noise between runs does not touch: mean and range in percent."""
+    parts = [
+        contrasts / (step - contrasts) for contrasts, step in zip(seconds["contrasts"], seconds["step"], strict=True)
+    ]
+    return f"{statistics.mean(parts):.1%} ({min(parts):.1%} to {max(parts):.1%})"
+
+
 def step(results: dict[str, Any]) -> str:
     """Seconds of each phase, one line a way."""
     phases = list(next(iter(results.values()))["seconds"])
@@ -57,11 +70,12 @@ def step(results: dict[str, Any]) -> str:
         [
             way,
             *(f"{statistics.median(one['seconds'][phase]):.2f}" for phase in phases),
+            share(one["seconds"]),
             spread(one["ratio"], 2),
         ]
         for way, one in results.items()
     ]
-    return rows_of(["", *phases, "× GRPO"], rows)
+    return rows_of(["", *phases, "contrasts over the rest", "× GRPO"], rows)
 
 
 def scaling(results: dict[str, Any]) -> str:
@@ -72,7 +86,7 @@ def scaling(results: dict[str, Any]) -> str:
             ", ".join(map(str, one["values"])),
             ", ".join(f"{seconds:.2f}" for seconds in one["seconds"]),
             f"{one['exponent']:.2f}",
-            f"{math.log(one['seconds'][-1] / one['seconds'][-2]) / math.log(one['values'][-1] / one['values'][-2]):.2f}",
+            f"{last_slope(one['values'], one['seconds']):.2f}",
         ]
         for axis, one in results.items()
     ]

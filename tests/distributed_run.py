@@ -19,7 +19,12 @@ SCENARIOS = {
     "last_half_unstructured": {"plain_after": ROLLOUTS // 2},
     "last_half_flat": {"flat_every": 2},
     "group_over_all_ranks": {"num_generations": ROLLOUTS},
-    "skipping_uneven": {"flat_every": 2, "skip_zero_advantage": True, "steps_per_generation": 2},
+    "skipping_uneven": {
+        "flat_every": 2,
+        "skip_zero_advantage": True,
+        "steps_per_generation": 2,
+        "gradient_accumulation_steps": 2,
+    },
     "small_passes": {"scoring_max_tokens": 60},
     "text_and_images": {"images_per_row": (0, 1)},
     "text_and_images_checkpointed": {"images_per_row": (0, 1), "gradient_checkpointing": True},
