@@ -1,13 +1,13 @@
 """SRPOConfig: TRL's GRPOConfig plus the few settings of role-aware credit."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from trl import GRPOConfig
 
 from srpo.corruption import CORRUPTIONS
 from srpo.credit import check_parameters
 from srpo.roles import ResponseFormat
-from srpo.skipping import EXACT_LOSS_TYPES
 
 CREDITS = ("srpo", "uniform", "perception", "reasoning")
 REASONING_CONTRASTS = ("drop", "blind")
@@ -33,10 +33,11 @@ class SRPOConfig(GRPOConfig):
         scoring: how contrast log-probabilities are computed: "shared" encodes each prompt once for its group and runs
             only what a gap needs; "plain" runs whole forward passes over every rollout. Both give the same numbers.
         scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default half of
-            those in one of TRL's own passes, `per_device_train_batch_size` rows of prompt and completion.
+            those in one of TRL's own passes, `per_device_train_batch_size` rows of prompt and completion, but no less
+            than 2,048.
         skip_zero_advantage: leave rollouts with A = 0 out of the forward and backward pass of the update. The gradient
-            is the same (but for rounding and for the draws of dropout); logged entropy and clip ratios then cover the
-            other rollouts only. Refused where A = 0 does not mean no gradient: beta, entropy bonus, auxiliary loss.
+            is the same, but for rounding and the draws of dropout; logged entropy covers the other rollouts only.
+            Refused where A = 0 does not mean no gradient: beta, an entropy term, an auxiliary loss.
         response_format: names of the perception, reasoning and answer tags, separated by commas.
         ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward
             pass would look for the image that they announce.
@@ -110,14 +111,12 @@ class SRPOConfig(GRPOConfig):
             "entropy_coef": (self.entropy_coef, self.entropy_coef != 0),
             "use_adaptive_entropy": (self.use_adaptive_entropy, self.use_adaptive_entropy),
             "top_entropy_quantile": (self.top_entropy_quantile, self.top_entropy_quantile < 1),
-            "loss_type": (self.loss_type, self.loss_type not in EXACT_LOSS_TYPES),
         }
         for name, (value, refused) in found.items():
             if refused:
                 raise ValueError(
                     f"{name} {value!r} cannot be combined with skip_zero_advantage, because rollouts with A = 0 then "
-                    f"change the gradient; set skip_zero_advantage=False, or unset {name} (loss types that can be "
-                    f"skipped: {', '.join(EXACT_LOSS_TYPES)})"
+                    f"change the gradient; set skip_zero_advantage=False, or unset {name}"
                 )
 
     def _refuse_sequence_level_options(self) -> None:
@@ -144,3 +143,13 @@ class SRPOConfig(GRPOConfig):
 def _require(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} {value!r} must be one of {', '.join(allowed)}; choose one of these")
+
+
+def refuse_tools(arguments: dict[str, Any]) -> None:
+    """Refuse trainer arguments whose text inside the completion would have no role."""
+    for name in ("tools", "environment_factory"):
+        if arguments.get(name):
+            raise ValueError(
+                f"{name} writes text of its own into the completion, which has no role in token-level credit; "
+                f'leave {name} out, or set credit="uniform"'
+            )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from srpo.pixels import select_vision
+from srpo.pixels import rows_with_images, select_vision
 from srpo.roles import Role
 from srpo.vision import VISION_INPUTS
 
@@ -34,6 +34,7 @@ class Context:
         token_types: per-token model inputs over prompt and completion, (B, P + T).
         num_images: images of each rollout, or None where the batch has none.
         num_tiles: tiles of each rollout, for layouts that index pixels by tile.
+        has_image: whether each rollout's prompt has an image.
         position: (B, T) index in `completion_ids` of each token of the original completion; -1 where it was cut.
     """
 
@@ -45,6 +46,7 @@ class Context:
     token_types: Mapping[str, torch.Tensor]
     num_images: list[int] | None
     num_tiles: list[int] | None
+    has_image: list[bool]
     position: torch.Tensor
 
     @classmethod
@@ -62,6 +64,7 @@ class Context:
             token_types={k: batch[k] for k in TOKEN_TYPE_INPUTS if k in batch},
             num_images=num_images,
             num_tiles=num_tiles,
+            has_image=rows_with_images(vision, num_images, ids.size(0)),
             position=torch.arange(ids.size(1), device=ids.device).expand_as(ids),
         )
 
@@ -76,6 +79,7 @@ class Context:
             token_types={name: value[index] for name, value in self.token_types.items()},
             num_images=self.num_images and [self.num_images[row] for row in index],
             num_tiles=self.num_tiles and [self.num_tiles[row] for row in index],
+            has_image=[self.has_image[row] for row in index],
             position=self.position[index],
         )
 
@@ -122,15 +126,21 @@ def build_contexts(
     }
 
 
-def tokens_to_score(roles: torch.Tensor, reasoning_contrast: str) -> dict[str, torch.Tensor]:
-    """For each context, the (B, T) tokens of the original completion whose log-probability a gap needs."""
-    perception, reasoning = roles == Role.PERCEPTION, roles == Role.REASONING
+def tokens_to_score(roles: torch.Tensor, reasoning_contrast: str, has_image: Sequence[bool]) -> dict[str, torch.Tensor]:
+    """For each context, the (B, T) tokens of the original completion whose log-probability a gap needs.
+
+    Without an image there is nothing to corrupt, and the gap of a perception token is 0 by definition.
+    """
+    reasoning = roles == Role.REASONING
+    perception = (roles == Role.PERCEPTION) & torch.tensor(has_image, device=roles.device).unsqueeze(1)
     if reasoning_contrast == "blind":
         return {"original": perception, "corrupted": perception | reasoning, "cut": reasoning}
     return {"original": perception | reasoning, "corrupted": perception, "cut": reasoning}
 
 
-def contrast_gaps(log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str) -> torch.Tensor:
+def contrast_gaps(
+    log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str, has_image: Sequence[bool]
+) -> torch.Tensor:
     """Log-probability gaps, one per role token, 0 at neutral tokens.
 
         t in P:  s_t = log π(y_t | x, I, y_<t) - log π(y_t | x, Ĩ, y_<t)
@@ -141,6 +151,7 @@ def contrast_gaps(log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, re
             original completion.
         roles: (B, T) token roles.
         reasoning_contrast: "drop" or "blind".
+        has_image: (B,) whether each prompt has an image; where it has none, perception gaps are 0.
 
     Returns:
         (B, T) gaps in nats; where either log-probability is not finite the gap is not finite either.
@@ -149,5 +160,6 @@ def contrast_gaps(log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, re
     """
     with_perception = log_probs["corrupted" if reasoning_contrast == "blind" else "original"]
     gaps = torch.zeros_like(log_probs["original"])
-    gaps = torch.where(roles == Role.PERCEPTION, log_probs["original"] - log_probs["corrupted"], gaps)
+    perception = (roles == Role.PERCEPTION) & torch.tensor(has_image, device=roles.device).unsqueeze(1)
+    gaps = torch.where(perception, log_probs["original"] - log_probs["corrupted"], gaps)
     return torch.where(roles == Role.REASONING, with_perception - log_probs["cut"], gaps)

@@ -141,3 +141,20 @@ def check_parameters(temperature: float, weight_min: float, weight_max: float, b
 def _masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean of x over mask along T, (B, 1); 0 where the mask is empty."""
     return (x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def equal_rewards(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
+    """Whether a rollout has no advantage because each reward function gave its whole group the same.
+
+    GRPO's A is then 0 but for rounding: the group mean is off by 1e-8, and dividing by (std + 1e-4) leaves some 1e-4.
+
+    Args:
+        rewards: (N, F) rewards of whole groups, one column a function; NaN where a function did not apply.
+        num_generations: G, rollouts of a group, side by side.
+
+    Returns:
+        (N,) bool.
+    """
+    groups = rewards.reshape(-1, num_generations, rewards.size(1))  # (N / G, G, F)
+    same = (groups == groups[:, :1]) | (groups.isnan() & groups[:, :1].isnan())
+    return same.flatten(1).all(1).repeat_interleave(num_generations)

@@ -24,8 +24,9 @@ class CreditBatch:
         rewards: per reward function, B rewards before weighting; None where a function did not apply.
         advantages: (B,) group-relative advantages before credit.
         roles: (B, T) token roles.
-        gaps: (B, T) contrast gaps in nats, 0 at neutral tokens and throughout for credit "uniform".
-        weights: (B, T) token weights, 1 throughout for credit "uniform".
+        gaps: (B, T) contrast gaps in nats; 0 at neutral tokens and throughout for credit "uniform", NaN at role tokens
+            of rollouts without an advantage, which are not scored.
+        weights: (B, T) token weights; 1 throughout for credit "uniform", and where nothing was scored.
     """
 
     step: int
@@ -38,20 +39,20 @@ class CreditBatch:
     weights: torch.Tensor
 
 
-def role_metrics(roles: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor) -> Totals:
+def role_metrics(roles: torch.Tensor, mask: torch.Tensor, learns: torch.Tensor) -> Totals:
     """Structured fraction, share of each role among completion tokens, share of rollouts with A = 0.
 
     Args:
         roles: (B, T) token roles.
         mask: (B, T) True for completion tokens.
-        advantages: (B,) group-relative advantages.
+        learns: (B,) whether a rollout has an advantage.
     """
     rollouts, tokens = roles.size(0), mask.sum()
     return {
         "srpo/structured/fraction": ((roles != Role.NEUTRAL).any(1).sum(), rollouts),
         "srpo/role/perception_share": ((roles == Role.PERCEPTION).sum(), tokens),
         "srpo/role/reasoning_share": ((roles == Role.REASONING).sum(), tokens),
-        "srpo/advantage/zero_fraction": ((advantages == 0).sum(), rollouts),
+        "srpo/advantage/zero_fraction": ((~learns).sum(), rollouts),
     }
 
 

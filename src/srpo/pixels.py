@@ -68,6 +68,22 @@ def padded_per_rollout(pixel_values: torch.Tensor | None) -> bool:
     return pixel_values is not None and pixel_values.dim() == 5
 
 
+def rows_with_images(vision: Mapping[str, torch.Tensor], num_images: Sequence[int] | None, count: int) -> list[bool]:
+    """(B,) whether each rollout's prompt has an image; padding of another rollout's tiles is none.
+
+    Args:
+        vision: the model's image inputs of the whole batch.
+        num_images: images of each rollout, or None where the batch has none.
+        count: B.
+    """
+    pixels = vision.get("pixel_values")
+    if pixels is None:
+        return [False] * count
+    if padded_per_rollout(pixels) and pixels.size(0) == count:
+        return pixels.flatten(1).any(1).tolist()
+    return [images > 0 for images in num_images or [1] * count]
+
+
 def prompt_key(text: str, images: Sequence[Image.Image]) -> bytes:
     """A stable name for a prompt: 16 bytes of blake2b over its text and the pixels of its images.
 
@@ -94,7 +110,7 @@ class Prompts:
         texts: per rollout, the prompt after the chat template.
         images: per rollout, its images.
         keys: per rollout, `prompt_key`; the same on every rank.
-        groups: per rollout, the first rollout of this process with the same prompt.
+        groups: per rollout, the first rollout of this process with the same prompt, token by token and pixel by pixel.
     """
 
     texts: list[str]
@@ -103,11 +119,18 @@ class Prompts:
     groups: list[int]
 
     @classmethod
-    def of(cls, texts: list[str], images: list[list[Image.Image]]) -> "Prompts":
-        """Find the rollouts that share a prompt, by its text and pixels."""
+    def of(cls, texts: list[str], images: list[list[Image.Image]], tokens: Sequence[Sequence[int]]) -> "Prompts":
+        """Find the rollouts that share a prompt, by its pixels and by the tokens that the policy reads.
+
+        Args:
+            texts: per rollout, the prompt after the chat template.
+            images: per rollout, its images.
+            tokens: per rollout, its prompt tokens without padding.
+        """
         keys = [prompt_key(text, row) for text, row in zip(texts, images, strict=True)]
-        first: dict[bytes, int] = {}
-        return cls(texts, images, keys, [first.setdefault(key, row) for row, key in enumerate(keys)])
+        first: dict[Any, int] = {}
+        seen = zip(keys, map(tuple, tokens), strict=True)
+        return cls(texts, images, keys, [first.setdefault(prompt, row) for row, prompt in enumerate(seen)])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 `encode_prompts` runs n prompts with their images through the model and keeps the keys and values of every layer.
 `PromptCache.read_by` lends them to R rollouts: each layer repeats its part for the rollouts while it runs and drops the
 copy, so memory holds n prompts, not R. The last token of a prompt is left to its rollouts, which feed it again before
-the completion: so every log-probability comes from the same head, and the prompt pass needs none.
+the completion: so every log-probability comes from the same head, and that of the prompt pass is not used.
 
 Axes: n prompts, R rollouts, P prompt tokens, C position components (1, or 3 for the multimodal rotary embedding).
 """
@@ -143,5 +143,6 @@ def sharing_obstacle(model: Any) -> str | None:
 
 
 def _bare(model: Any) -> Any:
-    """The transformers model inside a PEFT wrapper."""
+    """The transformers model inside wrappers of FSDP1 and PEFT."""
+    model = getattr(model, "_fsdp_wrapped_module", model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model

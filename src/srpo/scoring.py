@@ -20,6 +20,7 @@ logger = get_logger(__name__)
 
 LogProbFunction = Callable[..., tuple[torch.Tensor, ...]]
 
+MIN_TOKENS = 2048  # a pass with fewer leaves a GPU idle; nothing is kept for a backward pass
 TOLERANCE = {torch.float32: 1e-3}
 HALF_PRECISION_TOLERANCE = 5e-2
 FALLBACK_WARNING = (
@@ -68,15 +69,15 @@ def plain_log_probs(
 class Scorer:
     """Scores the contexts of a batch, in the way asked for or, where a model cannot share prompts, in the plain way.
 
-    Before the first batch, "shared" is compared with "plain" on two rollouts: a model that is not what it seems falls
-    back with one warning instead of training on wrong numbers. All ranks decide alike.
+    Before the first batch, and before the first one with an image, "shared" is compared with "plain" on up to three
+    rollouts: a model that is not what it seems falls back with one warning. All ranks decide alike.
 
     Args:
         log_prob_function: `GRPOTrainer._get_per_token_logps_and_entropies`.
         shared: whether to share encoded prompts.
         batch_size: rows of a plain forward pass.
         max_tokens: tokens of a shared forward pass; None for half as many as a plain one has, which leaves room for the
-            keys and values of the prompts.
+            keys and values of the prompts, but no less than `MIN_TOKENS`.
         agree: the elementwise maximum of lists of counts over all ranks.
         autocast: context for shared forward passes; the plain ones have their own.
     """
@@ -94,7 +95,7 @@ class Scorer:
         self.log_prob_function = log_prob_function
         self.batch_size, self.max_tokens, self.agree, self.autocast = batch_size, max_tokens, agree, autocast
         self.shared = shared
-        self._checked = not shared
+        self._checked: set[bool] = set()  # whether a rollout with an image was among those compared
 
     def __call__(
         self, model: Any, contexts: Mapping[str, Context], wanted: Mapping[str, torch.Tensor], groups: Sequence[int]
@@ -107,9 +108,9 @@ class Scorer:
             wanted: by name, (B, T) tokens of the original completion that are needed.
             groups: (B,) for each rollout, the first rollout of this process with the same prompt.
         """
-        if not self._checked:
-            self._checked = True
-            reason = sharing_obstacle(model) or self._difference_to_plain(model, next(iter(contexts.values())))
+        context = next(iter(contexts.values()))
+        if self.shared and self.agree([int(self._must_check(context))])[0]:
+            reason = sharing_obstacle(model) or self._difference_to_plain(model, context, groups)
             if self.agree([int(reason is not None)])[0]:
                 self.shared = False
                 logger.warning(FALLBACK_WARNING.format(reason=reason or "another process found so"))
@@ -131,19 +132,36 @@ class Scorer:
                 contexts,
                 wanted,
                 groups,
-                max_tokens=self.max_tokens or max(1, tokens_of_a_plain_pass // 2),
+                max_tokens=self.max_tokens or max(MIN_TOKENS, tokens_of_a_plain_pass // 2),
                 agree=self.agree,
                 autocast=self.autocast,
             )
 
-    def _difference_to_plain(self, model: Any, context: Context) -> str | None:
-        """What is wrong with shared log-probabilities of the rollouts with the longest and the shortest prompt."""
-        lengths = context.prompt_mask.sum(1)
-        part = context.rows([int(lengths.argmax()), int(lengths.argmin())])
+    def _must_check(self, context: Context) -> bool:
+        """Whether this batch can show more than what was compared so far."""
+        tokens = context.completion_mask.any(1).tolist()
+        comparable = {image for image, any_token in zip(context.has_image, tokens, strict=True) if any_token}
+        return bool(comparable) and True not in self._checked and not comparable <= self._checked
+
+    def _difference_to_plain(self, model: Any, context: Context, groups: Sequence[int]) -> str | None:
+        """What is wrong with shared log-probabilities of a few rollouts.
+
+        They are the one with the longest prompt (with an image, if any has one), another of its group, and the one with
+        the shortest prompt, as far as they have tokens to compare.
+        """
+        lengths = context.prompt_mask.sum(1).tolist()
+        usable = [row for row, any_token in enumerate(context.completion_mask.any(1).tolist()) if any_token]
+        usable = sorted(usable, key=lambda row: (context.has_image[row], lengths[row])) or [0]
+        mates = [row for row in usable if groups[row] == groups[usable[-1]]]
+        rows = list(dict.fromkeys((usable[-1], mates[0], usable[0])))
+        self._checked |= {context.has_image[row] for row in rows}
+        part, same = context.rows(rows), [groups[row] for row in rows]
         wanted = part.completion_mask.bool()
         expected = self._plain(model, part)
         try:
-            found = self._shared(model, {"check": part}, {"check": wanted}, [0, 1])["check"]
+            found = self._shared(model, {"check": part}, {"check": wanted}, [same.index(group) for group in same])[
+                "check"
+            ]
         except torch.OutOfMemoryError:
             raise
         except (

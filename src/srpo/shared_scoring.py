@@ -137,11 +137,11 @@ def shared_log_probs(
         names = [name for name, context in contexts.items() if id(context.vision) == view]
         scorer = _View([contexts[name] for name in names], [wanted.get(name) for name in names], groups)
         blocks = plan_passes(scorer.pieces(), groups, scorer.prompt_lengths, max_tokens)
-        counts = agree([count for block in blocks for count in (len(block.passes), int(scorer.pictured(block)))])
+        counts = agree([count for block in blocks for count in (len(block.passes), int(scorer.has_image(block)))])
         with autocast():
-            for index, (passes, pictured) in enumerate(zip(counts[::2], counts[1::2], strict=True)):
+            for index, (passes, image) in enumerate(zip(counts[::2], counts[1::2], strict=True)):
                 block = blocks[index] if index < len(blocks) else Block([], [])
-                scorer.run(model, scorer.completed(block, bool(pictured)), passes)
+                scorer.run(model, scorer.with_stand_in(block, bool(image)), passes)
         scored.update(zip(names, scorer.log_probs(), strict=True))
     return scored
 
@@ -158,7 +158,6 @@ class _View:
             [_in_context(context, tokens) for context, tokens in zip(contexts, wanted, strict=True)]
         )  # (C, B, T)
         self.scored = torch.full(self.ids.shape, torch.nan, device=self.ids.device)  # (C, B, T)
-        self.images = self.first.num_images or [0] * len(groups)
         self.prompt_lengths: list[int] = self.first.prompt_mask.sum(1).tolist()
 
     def pieces(self) -> list[Piece]:
@@ -167,19 +166,19 @@ class _View:
         lengths = ends.amax(2).tolist() if self.ids.size(2) else []
         return [Piece(c, b, length) for c, rows in enumerate(lengths) for b, length in enumerate(rows) if length]
 
-    def pictured(self, block: Block) -> bool:
+    def has_image(self, block: Block) -> bool:
         """Whether the vision tower runs for the prompts of a block."""
-        return any(self.images[row] for row in block.prompts)
+        return any(self.first.has_image[row] for row in block.prompts)
 
-    def completed(self, block: Block, pictured: bool) -> Block:
-        """The block with a prompt to stand in for those of other ranks: some prompt, and one with an image if asked.
+    def with_stand_in(self, block: Block, image: bool) -> Block:
+        """The block with a prompt in place of those of other ranks: some prompt, and one with an image if asked.
 
         A rank that holds no image at all cannot follow: its vision tower stays idle, as in TRL's own passes.
         """
-        if block.prompts and (self.pictured(block) or not pictured):
+        if block.prompts and (self.has_image(block) or not image):
             return block
         shortest_first = sorted(set(self.groups), key=self.prompt_lengths.__getitem__)
-        candidates = [row for row in shortest_first if self.images[row]] if pictured else shortest_first
+        candidates = [row for row in shortest_first if self.first.has_image[row]] if image else shortest_first
         if not candidates and not block.prompts:
             candidates = shortest_first
         return replace(block, prompts=[*block.prompts, *candidates[:1]])

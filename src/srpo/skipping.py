@@ -1,75 +1,88 @@
-"""Leave rollouts with A = 0 out of the update, where that is exact.
+"""Leave rollouts with A = 0 out of the update: their forward and backward passes, not what the loss is made of.
 
-Such a rollout adds 0 to the loss and to every gradient, but for what the loss divides by. So its forward and backward
-pass can be left out when the loss is then scaled by (what is left of the divisor) / (the whole divisor).
-Axes: B rollouts, K kept, T completion tokens.
+The log-probabilities of such a rollout are multiplied by A = 0, so any finite number in their place gives the same loss
+and the same gradients, whatever the loss divides by. Axes: B rollouts, K run, T completion tokens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from srpo.pixels import padded_per_rollout, select_vision
+from srpo.pixels import rows_with_images, select_vision
 from srpo.vision import VISION_INPUTS
 
-BY_ROLLOUTS = ("grpo", "dr_grpo", "sapo")  # divide by the rollouts of the micro-batch
-BY_TOKENS = ("bnpo",)  # divides by the tokens of the micro-batch
-BY_WHOLE_BATCH = ("cispo", "dapo")  # divide by tokens counted when the batch was generated
-EXACT_LOSS_TYPES = (*BY_ROLLOUTS, *BY_TOKENS, *BY_WHOLE_BATCH)
 
+@dataclass(frozen=True)
+class RowsToRun:
+    """Which rollouts of a micro-batch go through the model, and what stands in for the others.
 
-def drop_zero_advantage(
-    batch: dict[str, Any], loss_type: str, agree: Callable[[list[int]], list[int]] = list
-) -> tuple[dict[str, Any], float | torch.Tensor]:
-    """A micro-batch without its rollouts of A = 0, and the factor that its loss must be multiplied by.
-
-        loss(batch) = factor * loss(kept)        factor = K / B, kept tokens / all tokens, or 1, by loss type
-
-    Every parameter that had a gradient still gets one, if only zeros: where all rollouts have A = 0, and where none
-    that is left has an image, the shortest (with an image) stays. So every rank runs the same modules, and the
-    optimizer moves the vision tower by its momentum as it would have. Every rank keeps as many rollouts as the one that
-    needs most, because TRL gathers a figure of each rollout from all ranks, which must be as many.
-
-    Args:
-        batch: a micro-batch as TRL's `_compute_loss` gets it; its tensors are (B, ...) but for the image inputs.
-        loss_type: one of `EXACT_LOSS_TYPES`.
-        agree: the elementwise maximum of a list of counts over all ranks.
+    Attributes:
+        rows: K rollouts.
+        stand_in: (B, T) log-probabilities for the others: those of π_old where TRL has them (ratio 1), or 0.
     """
-    advantages = batch["advantages"]  # (B,) or (B, T)
-    mask = batch["completion_mask"] * batch.get("tool_mask", 1)  # (B, T)
-    keep = (advantages != 0).reshape(len(advantages), -1).any(1)  # (B,)
-    pictured = _with_image(batch, len(advantages)).to(keep.device)  # (B,)
-    lengths = mask.sum(1)  # (B,)
-    if pictured.any() and not (keep & pictured).any():
-        keep[lengths.masked_fill(~pictured, mask.size(1) + 1).argmin()] = True
-    (count,) = agree([max(1, int(keep.sum()))])
-    spare = lengths.masked_fill(keep, mask.size(1) + 1).argsort(stable=True)  # the shortest rollouts to drop first
-    keep[spare[: count - int(keep.sum())]] = True
-    if keep.all():
-        return batch, 1.0
-    kept = keep.nonzero().flatten().tolist()
-    vision = {name: batch[name] for name in VISION_INPUTS if name in batch}
-    smaller = {name: _rows(value, kept) for name, value in batch.items() if name not in vision}
-    smaller |= select_vision(vision, batch.get("num_images"), batch.get("num_tiles"), kept)
-    if loss_type in BY_ROLLOUTS:
-        return smaller, len(kept) / len(advantages)
-    if loss_type in BY_TOKENS:
-        return smaller, mask[kept].sum().clamp(min=1) / mask.sum().clamp(min=1)
-    return smaller, 1.0
 
+    rows: list[int]
+    stand_in: torch.Tensor
 
-def _with_image(batch: dict[str, Any], count: int) -> torch.Tensor:
-    """(B,) bool: the rollouts whose prompt has an image."""
-    pixels = batch.get("pixel_values")
-    if pixels is None:
-        return torch.zeros(count, dtype=torch.bool)
-    if padded_per_rollout(pixels):
-        return pixels.flatten(1).any(1)
-    return torch.tensor([images > 0 for images in batch["num_images"]])
+    @classmethod
+    def of(cls, batch: dict[str, Any]) -> "RowsToRun":
+        """The rollouts of a micro-batch, as TRL's `_compute_loss` gets it, with A != 0.
 
+        Every parameter that had a gradient still gets one, if only zeros: where all rollouts have A = 0, and where none
+        that is left has an image, the shortest (with an image) stays. So every rank runs the same modules, and the
+        optimizer moves the vision tower by its momentum as it would have.
+        """
+        advantages, mask = batch["advantages"], batch["completion_mask"]  # (B,) or (B, T); (B, T)
+        keep = (advantages != 0).reshape(len(advantages), -1).any(1)  # (B,)
+        vision = {name: batch[name] for name in VISION_INPUTS if name in batch}
+        images = torch.tensor(rows_with_images(vision, batch.get("num_images"), len(keep)), device=keep.device)
+        candidates = images if images.any() else torch.ones_like(keep)
+        if not (keep & candidates).any():
+            keep[mask.sum(1).masked_fill(~candidates, mask.size(1) + 1).argmin()] = True
+        old = batch.get("old_per_token_logps")
+        stand_in = torch.zeros_like(mask, dtype=torch.float32) if old is None else old
+        return cls(keep.nonzero().flatten().tolist(), stand_in)
 
-def _rows(value: Any, kept: list[int]) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value[kept] if value.dim() else value
-    return [value[row] for row in kept] if isinstance(value, list) else value
+    def run(
+        self,
+        log_prob_function: Callable[..., tuple[Any, ...]],
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *,
+        num_images: Sequence[int] | None = None,
+        num_tiles: Sequence[int] | None = None,
+        **options: Any,
+    ) -> tuple[Any, ...]:
+        """TRL's `_get_per_token_logps_and_entropies` over the K rollouts, spread out to B.
+
+        The others get the mean entropy of those that ran, which leaves the logged mean as it is.
+        """
+        if len(self.rows) == len(input_ids):
+            return log_prob_function(
+                model, input_ids, attention_mask, logits_to_keep, num_images=num_images, num_tiles=num_tiles, **options
+            )
+        vision = {name: options.pop(name) for name in VISION_INPUTS if options.get(name) is not None}
+        options |= {
+            name: value[self.rows] if isinstance(value, torch.Tensor) else value for name, value in options.items()
+        }
+        log_probs, entropies, auxiliary = log_prob_function(
+            model,
+            input_ids[self.rows],
+            attention_mask[self.rows],
+            logits_to_keep,
+            num_images=num_images and [num_images[row] for row in self.rows],
+            num_tiles=num_tiles and [num_tiles[row] for row in self.rows],
+            **select_vision(vision, num_images, num_tiles, self.rows),
+            **options,
+        )
+        index = (torch.tensor(self.rows, device=log_probs.device),)
+        log_probs = self.stand_in.to(log_probs.dtype).index_put(index, log_probs)
+        if entropies is not None:
+            mask = attention_mask[self.rows, -logits_to_keep:]
+            mean = ((entropies * mask).sum() / mask.sum().clamp(min=1)).detach()
+            entropies = mean.expand(log_probs.shape).index_put(index, entropies)
+        return log_probs, entropies, auxiliary

@@ -27,15 +27,15 @@ from trl import GRPOTrainer
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 
 from srpo.checkpoints import load_weights
-from srpo.config import SRPOConfig
+from srpo.config import SRPOConfig, refuse_tools
 from srpo.contrast import Context, VisionOfRows, build_contexts, contrast_gaps, tokens_to_score
-from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
+from srpo.credit import clipped_tokens, equal_rewards, role_aware_weights, token_advantages
 from srpo.guard import NonFiniteGuard, StructureWatch
 from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
 from srpo.pixels import CorruptedVision, Prompts, corruption_options, padded_per_rollout
 from srpo.roles import ResponseFormat, Role, token_roles
 from srpo.scoring import Scorer, has_dropout
-from srpo.skipping import drop_zero_advantage
+from srpo.skipping import RowsToRun
 from srpo.vision import (
     column_images,
     drop_unused_vision_inputs,
@@ -66,6 +66,7 @@ class SRPOTrainer(GRPOTrainer):
     args: SRPOConfig
     model: Any
     processing_class: Any
+    num_generations: int
     _logs: Any
     _tag_names = ["trl", "srpo"]  # noqa: RUF012
     _name = "SRPO"
@@ -90,7 +91,7 @@ class SRPOTrainer(GRPOTrainer):
                 f"args is a {type(args).__name__} and must be an SRPOConfig; replace GRPOConfig by SRPOConfig"
             )
         if args.credit != "uniform":
-            _refuse_tools(
+            refuse_tools(
                 inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *positional, **kwargs).arguments
             )
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
@@ -116,6 +117,7 @@ class SRPOTrainer(GRPOTrainer):
             agree=self._agree,
             autocast=self.accelerator.autocast,
         )
+        self._rows_to_run: RowsToRun | None = None
         self._structure = StructureWatch(args.response_format)
         self._log_images = self.log_multimodal and self.log_completions
         self.log_multimodal = False  # TRL gathers images on the ranks that have some, which then wait for the others
@@ -154,7 +156,10 @@ class SRPOTrainer(GRPOTrainer):
         """TRL takes pixels padded to one row per rollout (SmolVLM) for one row per image when the two counts agree."""
         if padded_per_rollout(kwargs.get("pixel_values")):
             kwargs["num_images"] = [1] * input_ids.size(0)
-        return super()._get_per_token_logps_and_entropies(model, input_ids, *args, **kwargs)
+        function = super()._get_per_token_logps_and_entropies
+        if self._rows_to_run is not None:
+            return self._rows_to_run.run(function, model, input_ids, *args, **kwargs)
+        return function(model, input_ids, *args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         inputs = rows_with_image_lists(inputs)
@@ -169,30 +174,37 @@ class SRPOTrainer(GRPOTrainer):
             mask = mask & batch["tool_mask"].bool()
         roles = token_roles(batch["completion_ids"], self._tokenizer, self._format).to(mask.device) * mask  # (B, T)
         mode = "train" if self.model.training else "eval"
-        self._record(mode, role_metrics(roles, mask, batch["advantages"]))
+        learns = batch["advantages"] != 0  # (B,)
+        if mode == "train":
+            weighed = self._rewards[:, self.reward_weights.to(self._rewards.device) != 0]
+            without = equal_rewards(weighed, self.num_generations)
+            learns = learns & ~self._local(without, len(inputs))  # TRL's A is 0 there but for rounding
+        self._record(mode, role_metrics(roles, mask, learns))
         if mode == "train":
             self._structure.saw(self._metrics["train"]["srpo/structured/fraction"][-1])
+            if self.args.skip_zero_advantage:
+                batch["advantages"] = batch["advantages"] * learns  # what rounding left of A = 0
             advantages = batch["advantages"]  # (B,)
-            gaps, weights = self._assign_credit(inputs, batch, roles)
-            record = CreditBatch(
-                self.state.global_step,
-                inputs,
-                batch,
-                self._local_rewards(len(inputs)),
-                advantages,
-                roles,
-                gaps,
-                weights,
-            )
+            gaps, weights = self._assign_credit(inputs, batch, roles, learns)
+            rewards = {
+                name: [None if math.isnan(reward) else reward for reward in column]
+                for name, column in zip(
+                    self.reward_func_names, self._local(self._rewards, len(inputs)).T.tolist(), strict=True
+                )
+            }
+            step = self.state.global_step
+            record = CreditBatch(step, inputs, batch, rewards, advantages, roles, gaps, weights)
             for observe in self.observers:
                 observe(record)
         return batch
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        if not (self.args.skip_zero_advantage and self.model.training):
+        if self.args.skip_zero_advantage and self.model.training:
+            self._rows_to_run = RowsToRun.of(inputs)
+        try:
             return super()._compute_loss(model, inputs)
-        kept, factor = drop_zero_advantage(inputs, self.loss_type, self._agree)
-        return super()._compute_loss(model, kept) * factor
+        finally:
+            self._rows_to_run = None
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if model is not None or not load_weights(self.model, resume_from_checkpoint):
@@ -204,13 +216,18 @@ class SRPOTrainer(GRPOTrainer):
             super()._load_best_model()
 
     def _assign_credit(
-        self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor
+        self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor, learns: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Replace the (B,) advantages of the batch by (B, T) role-aware ones; returns gaps and weights, both (B, T)."""
+        """Replace the (B,) advantages of the batch by (B, T) role-aware ones; returns gaps and weights, both (B, T).
+
+        Where a rollout has no advantage, (B,) `learns` false, no weight changes anything: nothing is scored, gaps of
+        role tokens are NaN and weights 1.
+        """
         if self.args.credit == "uniform":
             return torch.zeros_like(roles, dtype=torch.float), torch.ones_like(roles, dtype=torch.float)
         started = time.perf_counter()
-        roles = roles * (batch["advantages"] != 0).unsqueeze(1)  # (B, T), where A = 0 no weight changes anything
+        unscored = (roles != Role.NEUTRAL) & ~learns.unsqueeze(1)  # (B, T)
+        roles = roles.masked_fill(unscored, Role.NEUTRAL)
         gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
         credited = roles
         if self.args.credit in ("perception", "reasoning"):
@@ -228,37 +245,42 @@ class SRPOTrainer(GRPOTrainer):
             "train",
             credit_metrics(roles, gaps, weights, clipped[credited != Role.NEUTRAL], time.perf_counter() - started),
         )
-        return gaps, weights
+        return gaps.masked_fill(unscored, torch.nan), weights
 
-    def _local_rewards(self, count: int) -> dict[str, list[float | None]]:
-        """What each reward function gave this process's rollouts of the batch, from TRL's log of all processes."""
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._rewards = super()._calculate_rewards(*args, **kwargs)  # (N, F) of all processes
+        return self._rewards
+
+    def _local(self, of_all_processes: torch.Tensor, count: int) -> torch.Tensor:
+        """This process's part of what TRL gathered."""
         start = self.accelerator.process_index * count
-        total = self.accelerator.num_processes * count
-        return {
-            name: [None if math.isnan(value) else value for value in list(values)[-total:][start : start + count]]
-            for name, values in dict(self._logs["rewards"]).items()
-        }
+        return of_all_processes[start : start + count]
 
     def _contrast_gaps(self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor) -> torch.Tensor:
-        original, prompts = Context.from_batch(batch), self._prompts(inputs)
+        original, contrast = Context.from_batch(batch), self.args.reasoning_contrast
+        prompts = self._prompts(inputs, original)
         corrupted = self._corrupted_vision(prompts, original, batch.get("image_grid_thw"))
-        contexts = build_contexts(original, corrupted, roles, self.args.reasoning_contrast)
+        contexts = build_contexts(original, corrupted, roles, contrast)
         log_probs = {}
         if "old_per_token_logps" in batch and self._old_log_probs_are_exact:
             log_probs["original"] = batch["old_per_token_logps"]
         to_score = {name: context for name, context in contexts.items() if name not in log_probs}
-        wanted = tokens_to_score(roles, self.args.reasoning_contrast)
+        wanted = tokens_to_score(roles, contrast, original.has_image)
         log_probs |= self._scorer(self.model, to_score, wanted, prompts.groups)
-        return contrast_gaps(log_probs, roles, self.args.reasoning_contrast)
+        return contrast_gaps(log_probs, roles, contrast, original.has_image)
 
-    def _prompts(self, inputs: list[dict[str, Any]]) -> Prompts:
-        """The prompts of the batch as TRL's processor reads them."""
+    def _prompts(self, inputs: list[dict[str, Any]], original: Context) -> Prompts:
+        """The prompts of the batch as TRL's processor reads them; without images their tokens say it all."""
+        pairs = zip(original.prompt_ids, original.prompt_mask.bool(), strict=True)
+        tokens = [ids[mask].tolist() for ids, mask in pairs]
+        if not any(original.has_image):
+            return Prompts.of([""] * len(tokens), [[] for _ in tokens], tokens)
         template: Any = self.chat_template_kwargs
         prompts = [prepare_multimodal_messages(row["prompt"], images=column_images(row)) for row in inputs]
         texts = [
             apply_chat_template({"prompt": prompt}, self.processing_class, **template)["prompt"] for prompt in prompts
         ]
-        return Prompts.of(texts, [message_images(prompt) for prompt in prompts])
+        return Prompts.of(texts, [message_images(prompt) for prompt in prompts], tokens)
 
     def _corrupted_vision(self, prompts: Prompts, original: Context, grid: torch.Tensor | None) -> VisionOfRows:
         """The image inputs of the batch with every image corrupted, made when asked for."""
@@ -293,12 +315,3 @@ class SRPOTrainer(GRPOTrainer):
         summed = self.accelerator.reduce(local, reduction="sum").tolist()
         for name, total, count in zip(totals, summed[::2], summed[1::2], strict=True):
             self._metrics[mode][name].append(total / count if count else float("nan"))
-
-
-def _refuse_tools(arguments: dict[str, Any]) -> None:
-    for name in ("tools", "environment_factory"):
-        if arguments.get(name):
-            raise ValueError(
-                f"{name} writes text of its own into the completion, which has no role in token-level credit; "
-                f'leave {name} out, or set credit="uniform"'
-            )

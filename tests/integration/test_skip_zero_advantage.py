@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from srpo import SRPOConfig
-from srpo.skipping import EXACT_LOSS_TYPES, drop_zero_advantage
-from tests.scripted import ScriptedGRPO, ScriptedSRPO, lora, make_trainer, scripted_dataset, train
+from srpo.skipping import RowsToRun
+from tests.scripted import ScriptedGRPO, ScriptedSRPO, logged, lora, make_trainer, scripted_dataset, train
 
 SETTINGS = {
     "max_steps": 2,
@@ -19,14 +19,12 @@ SETTINGS = {
 def rows_of_forwards(trainer):
     """Rows of each training forward pass from now on."""
     rows = []
-    inner = trainer._get_per_token_logps_and_entropies
 
-    def spy(model, input_ids, *args, **kwargs):
-        if model.training:
-            rows.append(input_ids.size(0))
-        return inner(model, input_ids, *args, **kwargs)
+    def note(model, args, kwargs):
+        if model.training and "labels" in kwargs:
+            rows.append(len(kwargs["input_ids"]))
 
-    trainer._get_per_token_logps_and_entropies = spy
+    trainer.model.register_forward_pre_hook(note, with_kwargs=True)
     return rows
 
 
@@ -41,10 +39,16 @@ def assert_same_updates(left, right):
             torch.testing.assert_close(gradient, theirs[name], atol=1e-5 * largest, rtol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize("loss_type", EXACT_LOSS_TYPES)
+LOSS_TYPES = ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
 def test_equal_updates_with_fewer_rows(qwen_folder, tmp_path, loss_type):
     data = scripted_dataset(6, (1, 2, 0), flat_every=2)
-    options = {"train_dataset": data, "loss_type": loss_type, "learning_rate": 1e-3, **SETTINGS}
+    credit = "uniform" if loss_type in ("luspo", "vespo") else "srpo"
+    level = "sequence" if loss_type == "luspo" else "token"
+    options = {"credit": credit, "loss_type": loss_type, "importance_sampling_level": level, "learning_rate": 1e-3}
+    options |= {"train_dataset": data, **SETTINGS}
     whole = train(ScriptedSRPO, qwen_folder, tmp_path / "whole", **options)
     skipped = train(ScriptedSRPO, qwen_folder, tmp_path / "skipped", skip_zero_advantage=True, **options)
     assert_same_updates(skipped, whole)
@@ -96,53 +100,80 @@ def test_one_row_is_kept_where_all_have_no_advantage(qwen_folder, tmp_path):
     assert all(parameter.equal(before[name]) for name, parameter in trainer.model.named_parameters())
 
 
-def micro_batch():
+def micro_batch(**changed):
     return {
-        "prompt_ids": torch.arange(4).view(4, 1),
         "completion_mask": torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]]),
         "advantages": torch.tensor([1.0, 0.0, -1.0, 0.0]),
         "pixel_values": torch.arange(5.0).view(5, 1),
         "num_images": [1, 2, 1, 1],
-        "num_items_in_batch": torch.tensor(9.0),
+        **changed,
     }
 
 
 @pytest.mark.parametrize(
-    ("loss_type", "factor"),
-    [("grpo", 2 / 4), ("dr_grpo", 2 / 4), ("sapo", 2 / 4), ("bnpo", 4 / 9), ("dapo", 1.0), ("cispo", 1.0)],
+    ("changed", "rows"),
+    [
+        ({}, [0, 2]),
+        ({"advantages": torch.tensor([[0, 0, 0], [0, 0.5, 0], [0, 0, 0], [0, 0, 0]])}, [1]),
+        ({"advantages": torch.zeros(4)}, [2]),  # the shortest
+        ({"advantages": torch.zeros(4), "num_images": [1, 2, 0, 2]}, [1]),  # the shortest with an image
+        ({"advantages": torch.tensor([0.0, 0, 1, 0]), "num_images": [2, 1, 0, 2]}, [1, 2]),
+        ({"advantages": torch.ones(4)}, [0, 1, 2, 3]),
+    ],
 )
-def test_rows_and_factor_by_hand(loss_type, factor):
-    kept, found = drop_zero_advantage(micro_batch(), loss_type)
-    assert float(found) == pytest.approx(factor)
-    assert kept["prompt_ids"].tolist() == [[0], [2]]
-    assert kept["pixel_values"].tolist() == [[0.0], [3.0]]
-    assert kept["num_images"] == [1, 1]
-    assert kept["num_items_in_batch"] == 9
+def test_rows_by_hand(changed, rows):
+    assert RowsToRun.of(micro_batch(**changed)).rows == rows
 
 
-def test_token_advantages_decide_by_row():
-    batch = micro_batch()
-    batch["advantages"] = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    assert drop_zero_advantage(batch, "grpo")[0]["prompt_ids"].tolist() == [[1]]
+def test_what_stands_in_for_the_rows_left_out():
+    def function(model, input_ids, attention_mask, logits_to_keep, **options):
+        assert input_ids.tolist() == [[9, 1, 2, 3], [7, 5, 0, 0]]
+        assert options["pixel_values"].tolist() == [[0.0], [3.0]]
+        assert options["num_images"] == [1, 1]
+        assert options["mm_token_type_ids"].tolist() == [[0], [2]]
+        return torch.full((2, 3), -2.0), torch.tensor([[1.0, 2.0, 3.0], [4.0, 9.0, 9.0]]), None
+
+    old = torch.tensor([[-1.0] * 3, [-3.0] * 3, [-4.0] * 3, [-5.0] * 3])
+    ids = torch.tensor([[9, 1, 2, 3], [8, 4, 4, 0], [7, 5, 0, 0], [6, 6, 6, 6]])
+    for given, stand_in in ((None, [0.0] * 3), (old, [-3.0] * 3)):
+        batch = micro_batch() | ({} if given is None else {"old_per_token_logps": given})
+        attention = torch.cat([torch.ones(4, 1, dtype=torch.long), batch["completion_mask"]], 1)
+        options = {"pixel_values": batch["pixel_values"], "num_images": batch["num_images"], "image_sizes": None}
+        types = torch.arange(4).view(4, 1)
+        log_probs, entropies, _ = RowsToRun.of(batch).run(
+            function, None, ids, attention, 3, mm_token_type_ids=types, **options
+        )
+        assert log_probs[[0, 2]].eq(-2).all()
+        assert log_probs[1].tolist() == stand_in
+        assert entropies[2].tolist() == [4, 9, 9]
+        assert entropies[3].tolist() == [2.5] * 3  # the mean of 1, 2, 3 and 4, the tokens that ran
 
 
-def test_a_row_with_an_image_stays_for_the_gradient_of_the_vision_tower():
-    batch = micro_batch() | {"advantages": torch.tensor([0.0, 0.0, 0.0, 1.0]), "num_images": [1, 2, 2, 0]}
-    kept, factor = drop_zero_advantage(batch, "grpo")
-    assert kept["prompt_ids"].tolist() == [[2], [3]]  # the shortest row with images, and the one with an advantage
-    assert kept["pixel_values"].tolist() == [[3.0], [4.0]]
-    assert factor == 2 / 4
+def all_wrong(prompts, completions, **columns):
+    return [0.0] * len(completions)
 
 
-def test_every_rank_keeps_as_many_rows_as_the_one_that_needs_most():
-    kept, factor = drop_zero_advantage(micro_batch(), "grpo", agree=lambda counts: [max(count, 3) for count in counts])
-    assert kept["prompt_ids"].tolist() == [[0], [1], [2]]  # row 1 is shorter than row 3
-    assert factor == 3 / 4
+def all_well_formed(prompts, completions, **columns):
+    return [1.0] * len(completions)
 
 
-def test_nothing_changes_where_every_row_has_an_advantage():
-    batch = micro_batch() | {"advantages": torch.ones(4)}
-    assert drop_zero_advantage(batch, "grpo") == (batch, 1.0)
+def test_what_rounding_leaves_of_zero_counts_as_zero(qwen_folder, tmp_path, scored):
+    """TRL divides the rounding of a group mean by 1e-4: groups of 8 equal rewards of 0.1 get A = -7.45e-5."""
+    options = {
+        "reward_funcs": [all_wrong, all_well_formed],
+        "reward_weights": [0.9, 0.1],
+        "num_generations": 8,
+        "max_steps": 1,
+    }
+    theirs = train(ScriptedGRPO, qwen_folder, tmp_path / "theirs", **options)
+    assert theirs.batches[0]["advantages"].abs().max() > 1e-5
+    trainer = make_trainer(ScriptedSRPO, qwen_folder, tmp_path, skip_zero_advantage=True, **options)
+    rows = rows_of_forwards(trainer)
+    trainer.train()
+    assert rows == [1]
+    assert trainer.batches[0]["advantages"].eq(0).all()
+    assert not any(at.any() for at in scored[0].wanted.values())
+    assert logged(trainer, "srpo/advantage/zero_fraction") == [1]
 
 
 @pytest.mark.parametrize(
@@ -152,8 +183,6 @@ def test_nothing_changes_where_every_row_has_an_advantage():
         ("entropy_coef", 0.01),
         ("use_adaptive_entropy", True),
         ("top_entropy_quantile", 0.2),
-        ("loss_type", "vespo"),
-        ("loss_type", "luspo"),
     ],
 )
 def test_refused_where_it_would_not_be_exact(tmp_path, option, value):
