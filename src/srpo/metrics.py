@@ -23,10 +23,11 @@ class CreditBatch:
         batch: TRL's tensors of the batch, with the (B, T) advantages that are trained on.
         rewards: per reward function, B rewards before weighting; None where a function did not apply.
         advantages: (B,) group-relative advantages before credit.
+        learns: (B,) whether a rollout has an advantage, beyond what rounding leaves of 0.
         roles: (B, T) token roles.
-        gaps: (B, T) contrast gaps in nats; 0 at neutral tokens and throughout for credit "uniform", NaN at role tokens
-            of rollouts without an advantage, which are not scored.
-        weights: (B, T) token weights; 1 throughout for credit "uniform", and where nothing was scored.
+        gaps: (B, T) contrast gaps in nats; 0 at neutral tokens, in rollouts that do not learn, which are not scored, and
+            throughout for credit "uniform".
+        weights: (B, T) token weights; 1 at neutral tokens, where nothing was scored, and throughout for credit "uniform".
     """
 
     step: int
@@ -34,6 +35,7 @@ class CreditBatch:
     batch: dict[str, Any]
     rewards: dict[str, list[float | None]]
     advantages: torch.Tensor
+    learns: torch.Tensor
     roles: torch.Tensor
     gaps: torch.Tensor
     weights: torch.Tensor

@@ -193,7 +193,7 @@ class SRPOTrainer(GRPOTrainer):
                 )
             }
             step = self.state.global_step
-            record = CreditBatch(step, inputs, batch, rewards, advantages, roles, gaps, weights)
+            record = CreditBatch(step, inputs, batch, rewards, advantages, learns, roles, gaps, weights)
             for observe in self.observers:
                 observe(record)
         return batch
@@ -220,14 +220,13 @@ class SRPOTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Replace the (B,) advantages of the batch by (B, T) role-aware ones; returns gaps and weights, both (B, T).
 
-        Where a rollout has no advantage, (B,) `learns` false, no weight changes anything: nothing is scored, gaps of
-        role tokens are NaN and weights 1.
+        Where a rollout has no advantage, (B,) `learns` false, no weight changes anything: nothing is scored, gaps are 0
+        and weights 1.
         """
         if self.args.credit == "uniform":
             return torch.zeros_like(roles, dtype=torch.float), torch.ones_like(roles, dtype=torch.float)
         started = time.perf_counter()
-        unscored = (roles != Role.NEUTRAL) & ~learns.unsqueeze(1)  # (B, T)
-        roles = roles.masked_fill(unscored, Role.NEUTRAL)
+        roles = roles * learns.unsqueeze(1)  # (B, T)
         gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
         credited = roles
         if self.args.credit in ("perception", "reasoning"):
@@ -245,7 +244,7 @@ class SRPOTrainer(GRPOTrainer):
             "train",
             credit_metrics(roles, gaps, weights, clipped[credited != Role.NEUTRAL], time.perf_counter() - started),
         )
-        return gaps.masked_fill(unscored, torch.nan), weights
+        return gaps, weights
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._rewards = super()._calculate_rewards(*args, **kwargs)  # (N, F) of all processes

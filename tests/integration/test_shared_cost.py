@@ -97,7 +97,7 @@ def test_passes_hold_the_budget(qwen_folder, tmp_path, scored, budget):
 
 def test_the_trainer_passes_its_budget_on(qwen_folder, tmp_path):
     trainer = sharp_trainer(ScriptedSRPO, qwen_folder, tmp_path, scoring_max_tokens=70)
-    trainer._scorer._checked = True
+    trainer._scorer._checked = {True}
     passes, _ = watch(trainer.model)
     generate_batch(trainer)
     widths = [run.size for run in passes if run.size[0] > 1]
@@ -111,7 +111,7 @@ def test_nothing_runs_where_all_advantages_are_zero(layout_folder, tmp_path, fla
     trainer = sharp_trainer(
         ScriptedSRPO, layout_folder, tmp_path, train_dataset=scripted_dataset(4, (1, 2), 1 if flat else 9)
     )
-    trainer._scorer._checked = True
+    trainer._scorer._checked = {True}
     passes, towers = watch(trainer.model)
     generate_batch(trainer)
     assert bool(passes) != flat

@@ -101,19 +101,43 @@ def test_uniform_credit_checks_nothing(qwen_folder, tmp_path, scored):
     assert not trainer._scorer._checked
 
 
-def test_the_check_takes_the_longest_and_the_shortest_prompt(qwen_folder, tmp_path, monkeypatch):
-    rows = []
-    check = Scorer._plain
+@pytest.fixture
+def compared(monkeypatch):
+    """The contexts that were compared with plain scoring."""
+    contexts = []
+    plain = Scorer._plain
+    monkeypatch.setattr(Scorer, "_plain", lambda self, model, part: contexts.append(part) or plain(self, model, part))
+    return contexts
 
-    def spy(self, model, context):
-        rows.append(context.prompt_mask.sum(1).tolist())
-        return check(self, model, context)
 
-    monkeypatch.setattr(Scorer, "_plain", spy)
+def test_the_check_takes_two_rollouts_of_the_longest_prompt_and_one_of_the_shortest(qwen_folder, tmp_path, compared):
     trainer = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=scripted_dataset(4, (1, 2)), max_steps=1)
     lengths = trainer.batches[0]["prompt_mask"].sum(1)
-    assert rows == [[lengths.max(), lengths.min()]]
+    (part,) = compared
+    assert part.prompt_mask.sum(1).tolist() == [lengths.max(), lengths.max(), lengths.min()]
+    assert part.prompt_ids[0].equal(part.prompt_ids[1])
+    assert not part.completion_ids[0].equal(part.completion_ids[1])
     assert lengths.max() > lengths.min()
+
+
+def test_a_first_batch_of_text_is_not_all_that_is_checked(qwen_folder, tmp_path, compared):
+    data = scripted_dataset(6, (0, 0, 0, 0, 1, 1))
+    train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=data, max_steps=3)
+    assert [any(part.has_image) for part in compared] == [False, True]
+
+
+def test_rollouts_without_a_token_show_nothing(qwen_folder, tmp_path, compared):
+    class Endless(ScriptedSRPO):
+        kinds = ("endless", "right")
+        first = True
+
+        def _generate_single_turn(self, *args, **kwargs):
+            self.kinds = ("endless",) if self.state.global_step == 0 else ("right",)
+            return super()._generate_single_turn(*args, **kwargs)
+
+    train(Endless, qwen_folder, tmp_path, mask_truncated_completions=True, max_steps=2)
+    (part,) = compared  # of the second batch
+    assert part.completion_mask.any(1).all()
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt()])

@@ -37,7 +37,7 @@ def test_equal_in_every_layout(layout_folder, tmp_path, scored, images, contrast
         ScriptedSRPO, layout_folder, tmp_path, scored, train_dataset=data, reasoning_contrast=contrast, temperature=0.8
     )
     assert trainer._scorer.shared
-    assert compare(trainer, call) > 60
+    assert compare(trainer, call) > 30
     prompt_lengths = call.contexts["original"].prompt_mask.sum(1)
     assert images == (0,) or prompt_lengths.unique().numel() > 1  # padded on the left
     assert call.contexts["original"].completion_mask.sum(1).unique().numel() > 2  # ragged

@@ -103,7 +103,10 @@ def test_tokens_that_a_gap_needs():
     roles = torch.tensor([[0, 1, 2, 2, 0], [0, 0, 0, 0, 0]])
     perception, reasoning = [False, True, False, False, False], [False, False, True, True, False]
     both, none = [False, True, True, True, False], [False] * 5
-    drop, blind = ({name: at.tolist() for name, at in tokens_to_score(roles, c).items()} for c in ("drop", "blind"))
+    drop, blind = (
+        {name: at.tolist() for name, at in tokens_to_score(roles, c, [True] * len(roles)).items()}
+        for c in ("drop", "blind")
+    )
     assert drop == {"original": [both, none], "corrupted": [perception, none], "cut": [reasoning, none]}
     assert blind == {"original": [perception, none], "corrupted": [both, none], "cut": [reasoning, none]}
 
@@ -111,9 +114,10 @@ def test_tokens_that_a_gap_needs():
 @pytest.mark.parametrize("contrast", ["drop", "blind"])
 def test_gaps_need_no_token_that_is_not_scored(contrast):
     roles = torch.tensor([[0, 1, 1, 0, 2, 2, 0], [0] * 7])
-    wanted = tokens_to_score(roles, contrast)
+    has_image = [True] * len(roles)
+    wanted = tokens_to_score(roles, contrast, has_image)
     log_probs = {name: torch.full((2, 7), -2.0).masked_fill(~at, torch.nan) for name, at in wanted.items()}
-    assert contrast_gaps(log_probs, roles, contrast).eq(0).all()
+    assert contrast_gaps(log_probs, roles, contrast, has_image).eq(0).all()
 
 
 def test_gaps_by_hand():
@@ -123,5 +127,21 @@ def test_gaps_by_hand():
         "corrupted": torch.tensor([[-9.0, -3.0, -2.0]]),
         "cut": torch.tensor([[-9.0, torch.nan, -1.5]]),
     }
-    assert contrast_gaps(log_probs, roles, "drop").tolist() == [[0.0, 2.0, 0.5]]
-    assert contrast_gaps(log_probs, roles, "blind").tolist() == [[0.0, 2.0, -0.5]]
+    assert contrast_gaps(log_probs, roles, "drop", [True]).tolist() == [[0.0, 2.0, 0.5]]
+    assert contrast_gaps(log_probs, roles, "blind", [True]).tolist() == [[0.0, 2.0, -0.5]]
+
+
+def test_perception_without_an_image_needs_nothing_and_has_no_gap():
+    roles = torch.tensor([[0, 1, 2]])
+    drop = tokens_to_score(roles, "drop", [False])
+    assert {name: at.tolist() for name, at in drop.items()} == {
+        "original": [[False, False, True]],
+        "corrupted": [[False, False, False]],
+        "cut": [[False, False, True]],
+    }
+    log_probs = {
+        "original": torch.tensor([[torch.nan, torch.nan, -1.0]]),
+        "corrupted": torch.full((1, 3), torch.nan),
+        "cut": torch.tensor([[torch.nan, torch.nan, -1.5]]),
+    }
+    assert contrast_gaps(log_probs, roles, "drop", [False]).tolist() == [[0.0, 0.0, 0.5]]

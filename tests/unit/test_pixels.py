@@ -18,6 +18,7 @@ from srpo.pixels import (
     other_image,
     padded_per_rollout,
     prompt_key,
+    rows_with_images,
     select_vision,
 )
 
@@ -100,12 +101,21 @@ def test_only_five_dimensions_are_padded_pixels():
     assert not padded_per_rollout(None)
 
 
-def test_rollouts_share_a_prompt_by_text_and_pixels():
-    images = [[image()], [image()], [image(value=1)], [], [image()], [image(), image()], []]
-    prompts = Prompts.of(["a", "a", "a", "a", "b", "a", "a"], images)
-    assert prompts.groups == [0, 0, 2, 3, 4, 5, 3]
+def test_rollouts_share_a_prompt_by_text_tokens_and_pixels():
+    images = [[image()], [image()], [image(value=1)], [], [image()], [image(), image()], [], [image()]]
+    tokens = [[7], [7], [7], [7], [8], [7], [7], [7, 9]]
+    prompts = Prompts.of(["a", "a", "a", "a", "b", "a", "a", "a"], images, tokens)
+    assert prompts.groups == [0, 0, 2, 3, 4, 5, 3, 7]
     assert prompts.keys[0] == prompts.keys[1] == prompt_key("a", [image()])
     assert len(set(prompts.keys)) == 5
+
+
+def test_rows_with_images_by_hand():
+    assert rows_with_images({}, None, 2) == [False, False]
+    assert rows_with_images({"pixel_values": torch.zeros(3, 4)}, [1, 0, 2], 3) == [True, False, True]
+    padded = torch.zeros(2, 3, 1, 2, 2)
+    padded[1, 0, 0, 1, 1] = 0.5
+    assert rows_with_images({"pixel_values": padded}, [1, 1], 2) == [False, True]
 
 
 def test_grids_are_dealt_out_by_row():
@@ -177,7 +187,7 @@ def blanked():
     flat = [one for row in images for one in row]
     vision = {"pixel_values": torch.tensor([[9.0, one.width] for one in flat], dtype=torch.float64)}
     original = partial(select_vision, vision, num_images, None)
-    prompts = Prompts.of(["look", "look", "think", "look"], images)
+    prompts = Prompts.of(["look", "look", "think", "look"], images, [[1], [1], [2], [1]])
     return CorruptedVision(prompts, original, num_images, None, Processor(), "gaussian_noise", 1, 2, seen_options)
 
 

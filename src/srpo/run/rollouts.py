@@ -33,7 +33,7 @@ class RolloutFile:
 
     One row per rollout: the data row, the first image (PNG, in the first rollout of its prompt only), the reply, its
     rewards and advantage, and for each token its text, role (0 neutral, 1 perception, 2 reasoning), gap in nats and
-    weight.
+    weight. Gaps are null in a rollout without an advantage, which is not scored.
 
     Args:
         run: the run directory.
@@ -75,7 +75,7 @@ class RolloutFile:
             "advantage": float(credit.advantages[i]),
             "tokens": [text[start:end] for start, end in spans],
             "roles": credit.roles[i, :length].tolist(),
-            "gaps": credit.gaps[i, :length].tolist(),
+            "gaps": credit.gaps[i, :length].tolist() if credit.learns[i] else None,
             "weights": credit.weights[i, :length].tolist(),
         }
 
