@@ -241,6 +241,14 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     return most
 
 
+def cpu_name() -> str:
+    """The processor as Linux names it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def ratio(values: list[float], reference: list[float]) -> dict[str, float]:
     """Median, least and largest quotient of the rounds of two ways."""
     quotients = [one / other for one, other in zip(values, reference, strict=True)]
@@ -250,13 +258,14 @@ def ratio(values: list[float], reference: list[float]) -> dict[str, float]:
 def save(name: str, options: Any, results: Any, folder: Path) -> Path:
     """Write results with date, machine, versions and options to FOLDER/NAME-DEVICE.json."""
     cuda = torch.cuda.is_available()
-    machine = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    machine = torch.cuda.get_device_name() if cuda else f"{cpu_name()}, {torch.get_num_threads()} threads"
     record = {
         "bench": name,
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine,
         "cores": os.cpu_count(),
         "versions": {package: version(package) for package in ("srpo", "torch", "transformers", "trl", "accelerate")},
+        "seed": 0,
         "options": {key: str(value) for key, value in vars(options).items()},
         "results": results,
     }

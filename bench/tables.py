@@ -2,7 +2,7 @@
 
     python -m bench.tables [--results bench/results] [--page docs/performance.md]
 
-Each `<!-- bench: NAME -->` ... `<!-- end -->` of the page is filled from RESULTS/NAME.json; a missing file is an error.
+Each `<!-- bench: NAME -->` ... `<!-- end -->` of the page is filled from RESULTS/NAME.json, if there is one.
 """
 
 import argparse
@@ -114,7 +114,12 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     options = parser.parse_args()
     page = options.page.read_text(encoding="utf-8")
-    filled = MARKED.sub(lambda found: f"{found[1]}{section(found[2], options.results)}{found[3]}", page)
+
+    def fill(found: re.Match[str]) -> str:
+        known = (options.results / f"{found[2]}.json").exists()
+        return f"{found[1]}{section(found[2], options.results)}{found[3]}" if known else found[0]
+
+    filled = MARKED.sub(fill, page)
     options.page.write_text(filled, encoding="utf-8")
 
 

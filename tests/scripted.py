@@ -137,6 +137,8 @@ def make_trainer(
     peft_config=None,
     callbacks=None,
     eval_dataset=None,
+    rollout_func=None,
+    processing_class=None,
     **config,
 ):
     """A trainer with two groups of four rollouts a step and settings that keep tests short."""
@@ -167,6 +169,8 @@ def make_trainer(
         eval_dataset=eval_dataset,
         peft_config=peft_config,
         callbacks=callbacks,
+        rollout_func=rollout_func,
+        processing_class=processing_class,
     )
 
 

@@ -39,7 +39,9 @@ SCENARIOS = {  # `scored`: the rows of each rank of which tokens are wanted
 def shard(model):
     """Shard every layer of language model and vision tower as a unit of its own, and the rest as one."""
     mesh = init_device_mesh("cpu", (2,))
-    for layer in (*model.get_decoder().layers, *vision_tower(model).blocks):
+    tower = vision_tower(model)
+    encoder = tower.blocks if hasattr(tower, "blocks") else tower.encoder.layers
+    for layer in (*model.get_decoder().layers, *encoder):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
     assert all(isinstance(parameter, DTensor) for parameter in model.parameters())

@@ -25,9 +25,9 @@ class CreditBatch:
         advantages: (B,) group-relative advantages before credit.
         learns: (B,) whether a rollout has an advantage, beyond what rounding leaves of 0.
         roles: (B, T) token roles.
-        gaps: (B, T) contrast gaps in nats; 0 at neutral tokens, in rollouts that do not learn, which are not scored, and
-            throughout for credit "uniform".
-        weights: (B, T) token weights; 1 at neutral tokens, where nothing was scored, and throughout for credit "uniform".
+        gaps: (B, T) contrast gaps in nats; 0 at neutral tokens and where nothing was scored: in rollouts that do not
+            learn, and throughout for credit "uniform".
+        weights: (B, T) token weights; 1 at neutral tokens and where nothing was scored.
     """
 
     step: int
