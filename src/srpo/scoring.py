@@ -165,6 +165,7 @@ class Scorer:
         except torch.OutOfMemoryError:
             raise
         except (
+            AssertionError,
             AttributeError,
             IndexError,
             KeyError,
