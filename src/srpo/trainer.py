@@ -153,7 +153,10 @@ class SRPOTrainer(GRPOTrainer):
         return *generated, images, tool_images
 
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """TRL takes pixels padded to one row per rollout (SmolVLM) for one row per image when the two counts agree."""
+        """TRL's, for fewer rollouts where some are left out of the update.
+
+        TRL takes pixels padded to one row per rollout (SmolVLM) for one row per image when the two counts agree.
+        """
         if padded_per_rollout(kwargs.get("pixel_values")):
             kwargs["num_images"] = [1] * input_ids.size(0)
         function = super()._get_per_token_logps_and_entropies
