@@ -161,7 +161,7 @@ class Scoring:
         self.original = Context.from_batch(batch)
         vision = lambda rows: select_vision(corrupted, batch["num_images"], None, rows)  # noqa: E731
         self.contexts = build_contexts(self.original, vision, roles, "drop")
-        self.wanted = tokens_to_score(roles, "drop")
+        self.wanted = tokens_to_score(roles, "drop", self.original.has_image)
         size = setting.rollouts_per_group
         self.groups = [row // size * size for row in range(roles.size(0))]
         trainer = SimpleNamespace(accelerator=SimpleNamespace(autocast=nullcontext))

@@ -1,0 +1,22 @@
+"""The benches run: a small setting through each way that they time."""
+
+import pytest
+import torch
+
+from bench.harness import Scoring, Setting, peak_bytes, ready
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ready("20m")
+
+
+@pytest.mark.parametrize("changed", [{}, {"scattered": True}, {"images": 2}])
+def test_both_ways_score_the_same_and_the_floor_runs(model, changed):
+    sizes = {"rollouts_per_group": 2, "image_tokens": 4, "text_tokens": 8, "completion_tokens": 32}
+    work = Scoring(model, Setting(groups=2, perception_tokens=6, zero_advantage=0.5, **sizes, **changed), 2)
+    shared, plain = work.shared(), work.plain()
+    for name, at in work.wanted.items():
+        assert at.any()
+        torch.testing.assert_close(shared[name][at], plain[name][at], atol=1e-5, rtol=0)
+    assert peak_bytes(work.floor) > 0
