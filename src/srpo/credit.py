@@ -155,6 +155,6 @@ def equal_rewards(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:
     Returns:
         (N,) bool.
     """
-    groups = rewards.reshape(-1, num_generations, rewards.size(1))  # (N / G, G, F)
+    groups = rewards.unflatten(0, (len(rewards) // num_generations, num_generations))  # (N / G, G, F)
     same = (groups == groups[:, :1]) | (groups.isnan() & groups[:, :1].isnan())
     return same.flatten(1).all(1).repeat_interleave(num_generations)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from srpo.credit import clipped_tokens, role_aware_weights, token_advantages
+from srpo.credit import clipped_tokens, equal_rewards, role_aware_weights, token_advantages
 
 LN2 = math.log(2)
 
@@ -127,3 +127,13 @@ def test_shapes_that_do_not_fit_are_refused():
         token_advantages(torch.zeros(3), torch.ones(2, 4))
     with pytest.raises(ValueError, match="strength 1.5 must lie in"):
         token_advantages(torch.zeros(2), torch.ones(2, 4), strength=1.5)
+
+
+def test_equal_rewards_by_hand():
+    nan = torch.nan
+    rewards = [[0.1, 1], [0.1, 1], [0.1, 1], [0.2, 1], [0, nan], [0, nan], [0, nan], [0, 0]]
+    assert equal_rewards(torch.tensor(rewards), 2).tolist() == [True, True, False, False, True, True, False, False]
+
+
+def test_rewards_that_no_function_gives_are_equal():
+    assert equal_rewards(torch.zeros(4, 0), 2).tolist() == [True] * 4
