@@ -1,4 +1,4 @@
-"""The command line: `srpo train`. Every error a user can make ends in one sentence and a non-zero exit status."""
+"""The command line. Every error a user can make ends in one sentence and a non-zero exit status."""
 
 import importlib
 import os

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -27,8 +27,8 @@ DEFAULTS = {
 
 
 @dataclass
-class JobArguments:
-    """What to train on and what to keep; model and method are in TRL's ModelConfig and in SRPOConfig."""
+class DataArguments:
+    """Which rows, and what their prompts say: shared by all commands that read data."""
 
     dataset_name: str = field(
         default="shapes",
@@ -38,6 +38,9 @@ class JobArguments:
     dataset_test_split: str | None = field(
         default=None, metadata={"help": "Split to evaluate on; by default validation, test or 10 %% of train."}
     )
+    preset: str | None = field(
+        default=None, metadata={"help": "Read the data set as this known one, such as mathvista (docs/data.md)."}
+    )
     columns: str | None = field(
         default=None, metadata={"help": "Names of the data set's columns, such as question=problem,answer=gt."}
     )
@@ -46,6 +49,16 @@ class JobArguments:
         default="system", metadata={"help": "Where the prompt asks for the response format: system, user or none."}
     )
     rows: int | None = field(default=None, metadata={"help": "Training rows to use; all by default."})
+    on_bad_rows: str = field(
+        default="refuse",
+        metadata={"help": "refuse a set with bad rows, or skip them (counted and listed)."},
+    )
+
+
+@dataclass
+class JobArguments(DataArguments):
+    """What to train on and what to keep; model and method are in TRL's ModelConfig and in SRPOConfig."""
+
     eval_rows: int = field(
         default=256, metadata={"help": "Held-out rows, answered before and after training; 0 evaluates nothing."}
     )
@@ -70,41 +83,71 @@ class Job:
 
 class _Parser(TrlParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see srpo train --help")
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def parse(arguments: Sequence[str]) -> Job:
-    """Read `--config FILE.yaml` and flags, flags first; without --model, --dataset and --config, the built-in recipe.
+    """Read the options of `srpo train`; without --model, --dataset and --config, those of the built-in recipe.
 
     Raises:
-        UsageError: for an unknown option, a file that cannot be read, or a value that SRPOConfig refuses.
+        UsageError: as `parse_options`.
+    """
+    recipe = None if _names_model_or_data(arguments) else Path(str(files("srpo") / "recipes" / DEFAULT_RECIPE))
+    defaults = DEFAULTS | ({} if torch.accelerator.is_available() else {"bf16": False})
+    (job, config, model), given = parse_options(
+        arguments, (JobArguments, SRPOConfig, ModelConfig), "srpo train", defaults, recipe
+    )
+    return Job(job, config, model, given)
+
+
+def parse_options(
+    arguments: Sequence[str],
+    kinds: tuple[Any, ...],
+    program: str,
+    defaults: Mapping[str, Any] | None = None,
+    recipe: Path | None = None,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Read `--config FILE.yaml` and flags, flags first, into one instance of each dataclass in `kinds`.
+
+    Args:
+        arguments: the command line behind the command's name.
+        kinds: dataclasses whose fields are the options.
+        program: how messages call the command, such as "srpo train".
+        defaults: where the command's defaults differ from those of the dataclasses.
+        recipe: the YAML file that is read where no --config is given.
+
+    Returns:
+        The instances, and the options that the YAML file gave.
+
+    Raises:
+        UsageError: for an unknown option, a file that cannot be read, or a value that a dataclass refuses.
     """
     arguments = [_unalias(argument) for argument in arguments]
     path, arguments = _take_config(arguments)
-    kinds: Any = (JobArguments, SRPOConfig, ModelConfig)
-    parser = _Parser(kinds, prog="srpo train", allow_abbrev=False)
-    given: dict[str, Any] = {}
-    if path:
-        given = _read_yaml(Path(path))
-    elif not any(argument.split("=")[0] in ("--model_name_or_path", "--dataset_name") for argument in arguments):
-        given = _read_yaml(Path(str(files("srpo") / "recipes" / DEFAULT_RECIPE)))
+    parser = _Parser(kinds, prog=program, allow_abbrev=False)
+    source = Path(path) if path else recipe
+    given = _read_yaml(source) if source else {}
     if "--help_all" in arguments:
         parser.print_help()
         raise SystemExit(0)
-    defaults: dict[str, Any] = DEFAULTS | {} if torch.accelerator.is_available() else DEFAULTS | {"bf16": False}
-    unknown = parser.set_defaults_with_config(**(defaults | given))
+    unknown = parser.set_defaults_with_config(**{**(defaults or {}), **given})
     if unknown:
-        raise UsageError(f"{path}: {_did_you_mean(unknown[0], parser)}")
+        raise UsageError(f"{source}: {_did_you_mean(unknown[0], parser)}")
     try:
-        job, config, model, rest = parser.parse_args_into_dataclasses(args=arguments, return_remaining_strings=True)
+        *parsed, rest = parser.parse_args_into_dataclasses(args=arguments, return_remaining_strings=True)
     except UsageError:
         raise
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
     if rest:
         raise UsageError(_did_you_mean(rest[0], parser))
-    _check_numbers(given, path, job, config, model)
-    return Job(job, config, model, given)
+    _check_numbers(given, source, *parsed)
+    return tuple(parsed), given
+
+
+def _names_model_or_data(arguments: Sequence[str]) -> bool:
+    names = {_unalias(argument).split("=")[0] for argument in arguments}
+    return bool(names & {"--model_name_or_path", "--dataset_name"})
 
 
 def _unalias(argument: str) -> str:
@@ -138,7 +181,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return {ALIASES.get(str(name), str(name)): value for name, value in content.items()}
 
 
-def _check_numbers(given: dict[str, Any], path: str | None, *parts: Any) -> None:
+def _check_numbers(given: dict[str, Any], path: Path | None, *parts: Any) -> None:
     """A YAML file may hold a list or a mapping where a number belongs, which the parser lets through."""
     kinds = {field.name: field.default for part in parts for field in dataclasses.fields(part)}
     for name, value in given.items():
@@ -149,5 +192,5 @@ def _check_numbers(given: dict[str, Any], path: str | None, *parts: Any) -> None
 def _did_you_mean(option: str, parser: TrlParser) -> str:
     known = [string for action in parser._actions for string in action.option_strings] + ["--model", "--dataset"]
     close = difflib.get_close_matches(option, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "see srpo train --help"
+    hint = f"did you mean {close[0]}?" if close else f"see {parser.prog} --help"
     return f"unknown option {option!r}; {hint}"

@@ -21,8 +21,10 @@ from trl import get_peft_config, get_quantization_config
 from srpo.cli import UsageError
 from srpo.commands.arguments import DEFAULTS, Job, parse
 from srpo.commands.help import show_help
+from srpo.commands.model import check_tags, resolve_model
 from srpo.commands.plan import describe
-from srpo.commands.setup import RewardFunction, check_tags, load_data, make_rewards, resolve_model, resumable
+from srpo.commands.reward_functions import RewardFunction, make_rewards
+from srpo.commands.rows import load_data
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
 from srpo.run.directory import MetricsFile, new_run_directory, non_default, write_header, write_json
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     state = PartialState()
     console = Console(quiet=not state.is_main_process, highlight=False)
     response_format = ResponseFormat.parse(job.config.response_format)
-    name, model_config, processor = resolve_model(job)
+    name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)
     train, held_out = load_data(job, response_format)
     settings = {**non_default(job.arguments, job.config, job.model), **{k: getattr(job.config, k) for k in DEFAULTS}}
@@ -216,7 +218,7 @@ def _checkpoint(job: Job, run: Path) -> bool | str | None:
         if not (Path(wanted) / "trainer_state.json").exists():
             raise UsageError(f"resume_from_checkpoint {wanted} is not a checkpoint folder; name one, or say true")
         return str(wanted)
-    if not resumable(run):
+    if not any(run.glob("checkpoint-*")):
         raise UsageError(
             f"output_dir {run} holds no checkpoint to resume from; name the run's folder with --output_dir, or leave "
             "--resume_from_checkpoint out"
