@@ -7,9 +7,10 @@ import jinja2
 import pytest
 from datasets import Dataset
 from PIL import Image
+from transformers import AutoProcessor
 from trl.data_utils import prepare_multimodal_messages
 
-from srpo.prompts import PromptError, build_prompt, instruction
+from srpo.prompts import PromptError, build_prompt, close_block, instruction, opened_block, task_hint
 from srpo.roles import ResponseFormat
 
 SHARED_DATA = Path(__file__).parents[2] / "../shared/data"
@@ -70,6 +71,20 @@ def test_placeholders(question: str, n_images: int, content: object) -> None:
         assert user_content(question, n_images) == content
 
 
+def test_options_that_are_their_own_letters_share_a_line() -> None:
+    assert user_content("Which?", 0, options=["A", "B", "C"]) == "Which?\nOptions: A, B, C"
+    assert user_content("Which?", 0, options=["B", "A"]) == "Which?\nA. B\nB. A"
+
+
+def test_hint_stands_between_options_and_instruction() -> None:
+    (message,) = build_prompt("<image> Which?", 1, options=["x"], style="user", hint="Be short.")
+    assert message["content"] == [IMAGE, text(f" Which?\nA. x\nBe short.\n\n{instruction()}")]
+    assert user_content("How many?", 0, hint="") == "How many?"
+    assert task_hint("choice") == "The answer is the letter of the right option."
+    assert "[x1, y1, x2, y2]" in task_hint("box:0.7")
+    assert task_hint("math") == task_hint("text") == ""
+
+
 def test_options_and_instruction_join_the_last_text() -> None:
     assert user_content("<image>", 1, options=["x"]) == [IMAGE, text("\nA. x")]
     assert user_content("<image> Which?", 1, options=["<image2>"]) == [IMAGE, text(" Which?\nA. image 2")]
@@ -91,26 +106,26 @@ def test_structured_on_demand() -> None:
             "<image> a",
             2,
             {},
-            "row has 2 images but its question has 1 <image> placeholder; add a placeholder or drop an image",
+            "it has 2 images but its question has 1 <image> placeholder; add a placeholder or drop an image",
         ),
         (
             "<image> <image>",
             1,
             {},
-            "row has 1 image but its question has 2 <image> placeholders; drop a placeholder or add an image",
+            "it has 1 image but its question has 2 <image> placeholders; drop a placeholder or add an image",
         ),
-        ("<image> a", 0, {}, "row has 0 images but its question has 1 <image> placeholder; drop a placeholder"),
-        ("<image1> a", 0, {}, "row has 0 images but its question names <image1>; name each image once, or none of"),
-        ("<image1> a", 2, {}, "row has 2 images but its question names <image1>; name each image"),
-        ("<image1> <image10>", 2, {}, "row has 2 images but its question names <image1>, <image10>; name each"),
-        ("<image> <image1>", 2, {}, "a question must not mix <image> with numbered placeholders"),
-        (" ", 1, {}, "a question must not be empty"),
-        ("a", 1, {"options": range(27)}, "row has 27 options, and at most 26 have letters"),
+        ("<image> a", 0, {}, "it has 0 images but its question has 1 <image> placeholder; drop a placeholder"),
+        ("<image1> a", 0, {}, "it has 0 images but its question names <image1>; name each image once, or none of"),
+        ("<image1> a", 2, {}, "it has 2 images but its question names <image1>; name each image"),
+        ("<image1> <image10>", 2, {}, "it has 2 images but its question names <image1>, <image10>; name each"),
+        ("<image> <image1>", 2, {}, "the question mixes <image> with numbered placeholders"),
+        (" ", 1, {}, "the question is empty; fill it in or drop the row"),
+        ("a", 1, {"options": range(27)}, "it has 27 options, and at most 26 have letters"),
         ("a", 1, {"style": "loud"}, "prompt style 'loud' must be one of system, user, none"),
     ],
 )
 def test_bad_rows_say_what_to_do(question: str, n_images: int, settings: dict, problem: str) -> None:
-    with pytest.raises(PromptError, match=problem.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=problem.replace("(", r"\(")):
         build_prompt(question, n_images, **settings)
 
 
@@ -146,3 +161,19 @@ def test_every_math_vision_row_has_one_image_and_no_placeholder_left() -> None:
         prompt = build_prompt(row["question"], 1, options=row["options"], structured=True)
         assert sum(part == IMAGE for part in prompt[1]["content"]) == 1
         assert "<image" not in json.dumps(prompt)
+
+
+@pytest.mark.parametrize("layout", ["qwen2_5_vl", "smolvlm"])
+def test_a_block_that_the_template_opens_can_be_closed(layout: str, layout_folders: dict) -> None:
+    processor = AutoProcessor.from_pretrained(layout_folders[layout])
+    assert opened_block(processor) is None
+    processor.chat_template += "{% if add_generation_prompt %}{{ '<think>\\n' }}{% endif %}"
+    assert opened_block(processor) == "think"
+    prompt = build_prompt("Why?", 0, structured=True)
+    opened = processor.apply_chat_template(prompt, add_generation_prompt=True)
+    finished = processor.apply_chat_template(prompt)
+    close_block(processor, "think")
+    assert opened_block(processor) is None
+    closed = processor.apply_chat_template(prompt, add_generation_prompt=True)
+    assert closed == f"{opened.rstrip()}\n\n</think>\n\n"
+    assert processor.apply_chat_template(prompt) == finished

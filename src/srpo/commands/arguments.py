@@ -48,7 +48,17 @@ class DataArguments:
     instruction: str = field(
         default="system", metadata={"help": "Where the prompt asks for the response format: system, user or none."}
     )
+    hint: str = field(
+        default="auto",
+        metadata={"help": "A sentence behind each question; auto: by task or preset; none."},
+    )
+    max_pixels: int | None = field(
+        default=None, metadata={"help": "Shrink larger images to this many pixels; the processor may shrink further."}
+    )
     rows: int | None = field(default=None, metadata={"help": "Training rows to use; all by default."})
+    streaming: bool = field(
+        default=False, metadata={"help": "Read rows while training instead of before; needs max_steps."}
+    )
     on_bad_rows: str = field(
         default="refuse",
         metadata={"help": "refuse a set with bad rows, or skip them (counted and listed)."},
@@ -68,6 +78,10 @@ class JobArguments(DataArguments):
     )
     rollouts_every: int = field(default=10, metadata={"help": "Steps between saved rollouts; 0 saves none."})
     rollouts_saved: int = field(default=32, metadata={"help": "Rollouts to save each time."})
+    show_prompt: int = field(default=0, metadata={"help": "Print the first N prompts as the model sees them."})
+    gpu_memory: float | None = field(
+        default=None, metadata={"help": "GiB of each GPU, for the estimate of a dry run; asked of the GPU by default."}
+    )
     dry_run: bool = field(default=False, metadata={"help": "Resolve and check everything, print the plan, stop."})
 
 
@@ -125,7 +139,7 @@ def parse_options(
     arguments = [_unalias(argument) for argument in arguments]
     path, arguments = _take_config(arguments)
     parser = _Parser(kinds, prog=program, allow_abbrev=False)
-    source = Path(path) if path else recipe
+    source = _recipe(path) if path else recipe
     given = _read_yaml(source) if source else {}
     if "--help_all" in arguments:
         parser.print_help()
@@ -143,6 +157,12 @@ def parse_options(
         raise UsageError(_did_you_mean(rest[0], parser))
     _check_numbers(given, source, *parsed)
     return tuple(parsed), given
+
+
+def _recipe(path: str) -> Path:
+    """The file of that name, or the recipe of that name that comes with the package."""
+    packaged = Path(str(files("srpo") / "recipes" / Path(path).name))
+    return packaged if not Path(path).exists() and packaged.exists() else Path(path)
 
 
 def _names_model_or_data(arguments: Sequence[str]) -> bool:

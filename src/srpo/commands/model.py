@@ -7,6 +7,7 @@ from trl import ModelConfig
 
 from srpo import tiny
 from srpo.cli import UsageError
+from srpo.prompts import close_block, opened_block
 from srpo.roles import ResponseFormat
 
 
@@ -63,3 +64,27 @@ def check_tags(processor: Any, response_format: ResponseFormat) -> None:
             f"the tags of response_format {str(response_format)!r} vanish when this tokenizer decodes a reply, because "
             "they are special tokens of it; choose other names, such as --response_format see,reason,solution"
         )
+
+
+def settle_opened_block(processor: Any, response_format: ResponseFormat) -> str | None:
+    """Where the chat template opens a block at the end of the prompt: close it if it is one of the format's.
+
+    Returns:
+        A line for the plan, None where the template opens nothing.
+
+    Raises:
+        UsageError: where the block cannot be closed.
+    """
+    tag = opened_block(processor)
+    if tag is None:
+        return None
+    if tag not in response_format.tags:
+        return f"the chat template opens <{tag}>; what a reply says there is neutral"
+    try:
+        close_block(processor, tag)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return (
+        f"the chat template opens <{tag}>, which is closed at once, so that replies begin with "
+        f"{response_format.block('perception')[0]} (other tags in --response_format keep it open)"
+    )

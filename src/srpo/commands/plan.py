@@ -4,36 +4,43 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from srpo import tiny
 from srpo.commands.arguments import Job
+from srpo.commands.prompt_view import prompt_ids
 
 
 def describe(
-    job: Job, model: str, model_config: Any, processor: Any, train: Dataset, held_out: Dataset | None, run: Path
+    job: Job,
+    model: str,
+    model_config: Any,
+    processor: Any,
+    train: Dataset | IterableDataset,
+    held_out: Dataset | None,
+    run: Path,
 ) -> dict[str, str]:
     """Name -> one line, for everything that a reader would want to check before the run starts."""
     config = job.config
     device = f"{config.device} x {config.world_size}, {torch.get_num_threads()} threads"
+    rows = None if isinstance(train, IterableDataset) else len(train)
+    amount = "rows read while training" if rows is None else f"{rows} rows to train on"
     return {
         "model": f"{'tiny' if model == str(tiny.model_path()) else model} ({model_config.model_type})",
-        "data": f"{job.arguments.dataset_name}: {len(train)} rows to train on, {len(held_out or ())} held out",
-        "first prompt": _prompt(processor, train[0]),
+        "data": f"{job.arguments.dataset_name}: {amount}, {len(held_out or ())} held out",
+        "first prompt": _prompt(processor, next(iter(train))),
         "credit": _credit(config),
         "rewards": _rewards(job),
         "rollouts": _rollouts(config),
-        "optimizer": _optimizer(config, len(train)),
+        "optimizer": _optimizer(config, rows),
         "device": device,
         "run": str(run),
     }
 
 
 def _prompt(processor: Any, row: dict[str, Any]) -> str:
-    text = processor.apply_chat_template(row["prompt"], add_generation_prompt=True)
-    tokens = processor(images=row["images"] or None, text=text)["input_ids"][0]
     images = "1 image" if len(row["images"]) == 1 else f"{len(row['images'])} images"
-    return f"{row['question'][:80]!r}, {len(tokens)} tokens with {images}"
+    return f"{row['question'][:80]!r}, {len(prompt_ids(processor, row))} tokens with {images}"
 
 
 def _credit(config: Any) -> str:
@@ -59,15 +66,16 @@ def _rollouts(config: Any) -> str:
     )
 
 
-def _optimizer(config: Any, rows: int) -> str:
-    prompts = max(1, config.generation_batch_size // config.num_generations)
-    steps = config.max_steps if config.max_steps > 0 else int(rows * config.num_train_epochs // prompts)
+def _optimizer(config: Any, rows: int | None) -> str:
+    generations = int((rows or 0) * config.num_train_epochs) // (config.generation_batch_size // config.num_generations)
+    steps = config.max_steps if config.max_steps > 0 else int(generations * _updates(config))
+    several = f" ({_updates(config):g} a generation)" if _updates(config) > 1 else ""
     return (
-        f"{steps} steps{_updates(config)}, learning rate {config.learning_rate:g}, loss {config.loss_type}, "
+        f"{steps} steps{several}, learning rate {config.learning_rate:g}, loss {config.loss_type}, "
         f"beta {config.beta:g}, seed {config.seed}"
     )
 
 
-def _updates(config: Any) -> str:
-    updates = config.num_iterations * config.steps_per_generation // config.gradient_accumulation_steps
-    return f" ({updates} a generation)" if updates > 1 else ""
+def _updates(config: Any) -> float:
+    """Optimizer steps on the rollouts of one generation."""
+    return config.num_iterations * config.steps_per_generation / config.gradient_accumulation_steps

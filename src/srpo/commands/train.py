@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from trl import get_peft_config, get_quantization_config
 from srpo.cli import UsageError
 from srpo.commands.arguments import DEFAULTS, Job, parse
 from srpo.commands.help import show_help
-from srpo.commands.model import check_tags, resolve_model
+from srpo.commands.model import check_tags, resolve_model, settle_opened_block
 from srpo.commands.plan import describe
+from srpo.commands.prompt_view import show_prompts
 from srpo.commands.reward_functions import RewardFunction, make_rewards
 from srpo.commands.rows import load_data
 from srpo.roles import ResponseFormat
@@ -54,12 +56,16 @@ def main(arguments: Sequence[str]) -> int:
     response_format = ResponseFormat.parse(job.config.response_format)
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)
+    template = settle_opened_block(processor, response_format)
     train, held_out = load_data(job, response_format)
     settings = {**non_default(job.arguments, job.config, job.model), **{k: getattr(job.config, k) for k in DEFAULTS}}
     rewards = make_rewards(job, response_format, train)
     run = _run_directory(job, state)
     checkpoint = _checkpoint(job, run)
-    show_plan(console, describe(job, name, model_config, processor, train, held_out, run))
+    plan = describe(job, name, model_config, processor, train, held_out, run)
+    show_plan(console, plan | ({"template": template} if template else {}))
+    if job.arguments.show_prompt > 0:
+        show_prompts(console, processor, list(islice(train, job.arguments.show_prompt)))
     if job.arguments.dry_run:
         console.print("\nDry run: data, prompts, rewards and options were checked; no weights loaded, nothing written.")
         return 0
