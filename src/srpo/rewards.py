@@ -7,9 +7,10 @@ srpo.grading.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from srpo.grading import TASKS, grade
+from srpo.grading import Grade, grade, parse_task
 from srpo.roles import ResponseFormat
 
+TIMEOUT = 5.0
 REFERENCE_COLUMNS = ("answer", "solution")
 _PASSED_BY_TRL = {"prompts", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 
@@ -25,9 +26,12 @@ def accuracy_reward(
     answer: Sequence[Any] | None = None,
     options: Sequence[Sequence[Any] | None] | None = None,
     task: Sequence[str | None] | None = None,
+    alternatives: Sequence[Sequence[Any] | None] | None = None,
     **kwargs: Any,
 ) -> list[float | None]:
     """Reward 1.0 for a right answer, else 0.0: the last answer block against the reference, by `srpo.grading.grade`.
+
+    For the task "box:iou" the reward is the overlap.
 
     A reply without a closed answer block gets 0.0. A row without a reference (None, NaN, blank) gets None, which TRL
     leaves out of the reward. Runs in any thread; an expression that takes longer than 5 s gets 0.0.
@@ -36,13 +40,16 @@ def accuracy_reward(
         completions: B completions, each a text or a list of messages {"role", "content"}.
         answer: B references; TRL's column name `solution` is read where there is no `answer` column.
         options: B lists with the options of multiple-choice questions ([] or None for the others).
-        task: B times "math", "choice", "text", or None to decide from options and reference.
+        task: B task strings ("math", "math:0.01", "choice", ... in docs/rewards.md), or None to decide from options and
+            reference.
+        alternatives: B lists of further right answers; the best match counts.
         kwargs: the other columns and what TRL passes along; not used.
 
     Raises:
         RewardError: without a reference column, for a column of another length, or an unknown task.
     """
-    return _accuracy(completions, answer, options, task, kwargs, ResponseFormat(), 5.0)
+    columns = {"answer": answer, "options": options, "task": task, "alternatives": alternatives}
+    return _accuracy(completions, {**kwargs, **columns}, ResponseFormat(), TIMEOUT)
 
 
 def format_reward(completions: Sequence[Completion], **kwargs: Any) -> list[float]:
@@ -51,7 +58,7 @@ def format_reward(completions: Sequence[Completion], **kwargs: Any) -> list[floa
 
 
 def make_accuracy_reward(
-    response_format: ResponseFormat | None = None, timeout: float = 5.0
+    response_format: ResponseFormat | None = None, timeout: float = TIMEOUT
 ) -> Callable[..., list[float | None]]:
     """Build `accuracy_reward` for other tags or another time limit (seconds for one expression)."""
     if not timeout > 0:
@@ -63,9 +70,11 @@ def make_accuracy_reward(
         answer: Sequence[Any] | None = None,
         options: Sequence[Sequence[Any] | None] | None = None,
         task: Sequence[str | None] | None = None,
+        alternatives: Sequence[Sequence[Any] | None] | None = None,
         **kwargs: Any,
     ) -> list[float | None]:
-        return _accuracy(completions, answer, options, task, kwargs, tags, timeout)
+        columns = {"answer": answer, "options": options, "task": task, "alternatives": alternatives}
+        return _accuracy(completions, {**kwargs, **columns}, tags, timeout)
 
     return accuracy_reward
 
@@ -88,47 +97,63 @@ def completion_text(completion: Completion) -> str:
     return "\n".join(_content_text(content) for content in contents)
 
 
+def grade_reply(
+    reply: str,
+    reference: Any,
+    *,
+    options: Sequence[Any] | None = None,
+    task: str | None = None,
+    alternatives: Sequence[Any] | None = None,
+    response_format: ResponseFormat | None = None,
+    timeout: float = TIMEOUT,
+) -> Grade | None:
+    """Grade a whole reply: its last answer block, by `srpo.grading.grade`; None for a row without a reference.
+
+    Raises:
+        RewardError: for an unknown task, and for a reference that its task cannot use.
+    """
+    wanted = reference_text(reference)
+    if wanted is None:
+        return None
+    task = task or None
+    answer = (response_format or ResponseFormat()).answer(reply)
+    try:
+        if answer is None:
+            parse_task(task or "text")
+            return Grade(False, "format", "the reply has no closed answer block")
+        return grade(answer, wanted, options=options, task=task, alternatives=alternatives, timeout=timeout)
+    except ValueError as error:
+        raise RewardError(str(error)) from error
+
+
 def _accuracy(
-    completions: Sequence[Completion],
-    answer: Sequence[Any] | None,
-    options: Sequence[Sequence[Any] | None] | None,
-    task: Sequence[str | None] | None,
-    columns: Mapping[str, Any],
-    tags: ResponseFormat,
-    timeout: float,
+    completions: Sequence[Completion], columns: Mapping[str, Any], tags: ResponseFormat, timeout: float
 ) -> list[float | None]:
-    answer = columns.get("solution") if answer is None else answer
+    answer = columns["answer"] if columns["answer"] is not None else columns.get("solution")
     if answer is None:
-        given = {**columns, "options": options, "task": task}
-        names = [name for name, values in given.items() if values is not None and name not in _PASSED_BY_TRL]
+        names = [name for name, values in columns.items() if values is not None and name not in _PASSED_BY_TRL]
         raise RewardError(
             f"the accuracy reward needs a column {' or '.join(map(repr, REFERENCE_COLUMNS))} with the right answers, "
             f"and the data has {', '.join(map(repr, names)) or 'no other columns'}; "
             "rename the column that holds them to 'answer'"
         )
     count = len(completions)
-    rows = zip(
-        completions,
-        _column("answer", answer, count),
-        _column("options", options, count),
-        _column("task", task, count),
-        strict=True,
-    )
-    return [
-        _reward(tags.answer(completion_text(reply)), reference, choices, kind, timeout)
-        for reply, reference, choices, kind in rows
+    parts = [_column(name, columns[name], count) for name in ("options", "task", "alternatives")]
+    grades = [
+        grade_reply(
+            completion_text(completion),
+            reference,
+            options=options,
+            task=task,
+            alternatives=alternatives,
+            response_format=tags,
+            timeout=timeout,
+        )
+        for completion, reference, options, task, alternatives in zip(
+            completions, _column("answer", answer, count), *parts, strict=True
+        )
     ]
-
-
-def _reward(reply: str | None, reference: Any, options: Any, task: str | None, timeout: float) -> float | None:
-    text = reference_text(reference)
-    if text is None:
-        return None
-    if task not in (None, "", *TASKS):
-        raise RewardError(f"task {task!r} must be one of {', '.join(TASKS)}; correct the column 'task' or leave it out")
-    if reply is None:
-        return 0.0
-    return float(grade(reply, text, options=options, task=task or None, timeout=timeout).correct)
+    return [grade.score if grade else None for grade in grades]
 
 
 def reference_text(reference: Any) -> str | None:

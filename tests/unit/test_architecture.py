@@ -9,8 +9,16 @@ SOURCE = Path(__file__).parents[2] / "src" / "srpo"
 FILES = sorted(SOURCE.rglob("*.py"))
 MAX_LINES = 320
 MAX_FUNCTION_LINES = 55
-ENGINE_MODULES = ("trainer.py", "config.py", "engines/")
-COMMAND_LINE_HELPERS = {"GRPOConfig", "ModelConfig", "TrlParser", "get_peft_config", "get_quantization_config"}
+ENGINE_MODULES = ("trainer.py", "config.py", "engines/", "warmup/")
+COMMAND_LINE_HELPERS = {
+    "GRPOConfig",
+    "ModelConfig",
+    "SFTConfig",
+    "TrlParser",
+    "get_peft_config",
+    "get_quantization_config",
+    "get_soft_overlong_punishment",
+}
 PURE_MODULES = ("credit.py", "roles.py", "corruption.py", "token_text.py")
 
 

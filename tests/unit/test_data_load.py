@@ -13,8 +13,9 @@ from datasets import Dataset, DatasetDict
 from PIL import Image
 
 from srpo.data import DataError, check_images, load, load_splits, parse_columns
+from srpo.data.questions import to_question
 from srpo.data.schema import COLUMNS
-from srpo.data.values import task_of, to_answer, to_options, to_question, to_text
+from srpo.data.values import task_of, to_answer, to_options, to_text
 from srpo.roles import ResponseFormat
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -208,11 +209,11 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("d.jsonl", '{"question": "Q", "answer": 1}\n{"question": ', "d.jsonl, line 2 is not valid JSON"),
-            ("d.jsonl", '{"question": "Q", "answer": 1}\n7', "line 2 is a int"),
+            ("d.jsonl", '{"question": "Q", "answer": 1}\n{"question": ', "row d.jsonl, line 2: it is not valid JSON"),
+            ("d.jsonl", '{"question": "Q", "answer": 1}\n7', "line 2: it is a int"),
             ("d.json", '[{"question": "Q"}', "not valid JSON"),
-            ("d.json", "[1]", "element 0 is a int"),
-            ("d.csv", "question,answer\nQ,1,2\n", "line 2 has more cells than the header"),
+            ("d.json", "[1]", "element 0: it is a int"),
+            ("d.csv", "question,answer\nQ,1,2\n", "line 2: it has 3 cells and the header 2"),
             ("d.jsonl", "", "no rows"),
             ("d.parquet", "no parquet", "cannot be read as parquet"),
             ("d.txt", "", "no data file"),
@@ -252,9 +253,9 @@ class TestFiles:
             ({"question": "Q", "answer": "1", "options": "x"}, "row d-1: the options"),
             (
                 {"question": "<image> or <image>?", "answer": "1", "image": "images/red.png"},
-                "row d-1 has 1 image .* 2 <image>",
+                "row d-1: it has 1 image .* 2 <image>",
             ),
-            ({"question": "<image>?", "answer": "1"}, "row d-1 has 0 images"),
+            ({"question": "<image>?", "answer": "1"}, "row d-1: it has 0 images"),
         ],
     )
     def test_bad_rows_are_named(self, folder, row, message):
@@ -354,7 +355,7 @@ class TestImages:
     def test_unreadable_image_is_found_by_the_check_and_not_by_loading(self, folder):
         (folder / "broken.png").write_bytes(b"no image")
         data = self.load_cell(folder, "broken.png")
-        with pytest.raises(DataError, match=r"row d-0: image .*broken.png cannot be read .*; replace the file"):
+        with pytest.raises(DataError, match=r"row d-0: image .*broken.png cannot be read .*or remove the row"):
             check_images(data)
 
     def test_truncated_image_is_found_by_the_full_check(self, folder):
@@ -363,14 +364,14 @@ class TestImages:
         (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:2000])
         data = self.load_cell(folder, "cut.png")
         check_images(data)
-        with pytest.raises(DataError, match=r"cut\.png cannot be read"):
+        with pytest.raises(DataError, match=r"cut\.png ends early"):
             check_images(data, decode=True)
 
     def test_decompression_bombs_are_refused(self, folder, monkeypatch):
         data = self.load_cell(folder, "images/red.png")
         check_images(data)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="more than Pillow's limit"):
             check_images(data)
 
     def test_check_needs_loaded_data(self):
@@ -404,7 +405,7 @@ class TestPrompts:
             {"question": "Look: <image> What?", "answer": "B", "options": ["x", "y"], "image": "images/red.png"},
             {"question": "Is <image1> like <image2>?", "answer": "no", "image": ["images/red.png", "images/blue.png"]},
         ]
-        first, second = load(write_lines(folder / "d.jsonl", rows), instruction="none")["prompt"]
+        first, second = load(write_lines(folder / "d.jsonl", rows), instruction="none", hint="")["prompt"]
         assert text_of(first[0]) == "Look: <IMAGE> What?\nA. x\nB. y"
         assert text_of(second[0]) == "Is <IMAGE> like <IMAGE>?"
 
@@ -551,7 +552,8 @@ class TestThirdParty:
         check_images(data, decode=True)
         row = data[0]
         assert row["perception"].startswith("There are 6 numbered circles")
-        assert text_of(row["prompt"][1]) == f"<IMAGE>{row['question']}\nA. 6\nB. 3\nC. 4\nD. 2"
+        options = "A. 6\nB. 3\nC. 4\nD. 2\nThe answer is the letter of the right option."
+        assert text_of(row["prompt"][1]) == f"<IMAGE>{row['question']}\n{options}"
         train, held_out = load_splits(SHARED / "puzzlevqa")
         assert (len(train), len(held_out)) == (360, 40)
 

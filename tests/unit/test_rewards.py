@@ -4,11 +4,13 @@ import inspect
 
 import pytest
 
+from srpo.grading import Grade
 from srpo.rewards import (
     RewardError,
     accuracy_reward,
     completion_text,
     format_reward,
+    grade_reply,
     make_accuracy_reward,
     make_format_reward,
 )
@@ -99,7 +101,10 @@ def test_the_column_solution_stands_in_for_answer() -> None:
         ({"answer": "3"}, "column 'answer' has a single text for 1 completions; give one value per completion"),
         ({"answer": ["3", "4"]}, "column 'answer' has 2 values for 1 completions"),
         ({"answer": ["3"], "options": [[], []]}, "column 'options' has 2 values for 1 completions"),
-        ({"answer": ["3"], "task": ["essay"]}, "task 'essay' must be one of math, choice, text; correct the column"),
+        (
+            {"answer": ["3"], "task": ["essay"]},
+            "task 'essay' must be one of math, choice, text, range, box; correct it",
+        ),
         ({"answer": [["3", "4"]]}, r"reference \['3', '4'\] must be one text or number, not a list; write it as text"),
     ],
 )
@@ -136,3 +141,30 @@ def test_a_bad_timeout_is_refused_at_once() -> None:
 def test_empty_batch() -> None:
     assert accuracy_reward([], answer=[]) == []
     assert format_reward([]) == []
+
+
+def test_alternatives_and_partial_scores_reach_the_reward() -> None:
+    rewards = accuracy_reward(
+        [reply("NYC"), reply("[0, 0, 10, 4]"), reply("95"), reply("A and B")],
+        answer=["New York", "[0, 0, 10, 10]", "100", "A, B"],
+        alternatives=[["NYC"], [], None, []],
+        options=[[], [], None, ["x", "y", "z"]],
+        task=["text", "box:iou", "math:5%", "choice"],
+    )
+    assert rewards == [1.0, pytest.approx(0.4), 1.0, 1.0]
+
+
+def test_a_bad_task_is_told_even_where_no_reply_has_an_answer() -> None:
+    with pytest.raises(RewardError, match="task 'essay' must be one of"):
+        accuracy_reward(["no block"], answer=["3"], task=["essay"])
+
+
+def test_a_reference_that_its_task_cannot_use_is_told() -> None:
+    with pytest.raises(RewardError, match="reference 'the dog' must be a box"):
+        accuracy_reward([reply("[0, 0, 1, 1]")], answer=["the dog"], task=["box"])
+
+
+def test_a_graded_reply_says_why() -> None:
+    assert grade_reply(reply("4"), "3") == Grade(False, "number", "4 is not 3")
+    assert grade_reply("3", "3") == Grade(False, "format", "the reply has no closed answer block")
+    assert grade_reply(reply("3"), "") is None

@@ -48,6 +48,9 @@ class DataArguments:
     instruction: str = field(
         default="system", metadata={"help": "Where the prompt asks for the response format: system, user or none."}
     )
+    task: str | None = field(
+        default=None, metadata={"help": "How answers are compared: math, math:5%%, choice, text, range or box."}
+    )
     hint: str = field(
         default="auto",
         metadata={"help": "A sentence behind each question; auto: by task or preset; none."},
@@ -82,6 +85,13 @@ class JobArguments(DataArguments):
     gpu_memory: float | None = field(
         default=None, metadata={"help": "GiB of each GPU, for the estimate of a dry run; asked of the GPU by default."}
     )
+    gpus: int | None = field(
+        default=None, metadata={"help": "GPUs that the estimate is made for; by default those of this run."}
+    )
+    sharding: str | None = field(
+        default=None,
+        metadata={"help": "For the estimate: none, ddp, zero2, zero3 or fsdp2; by default as accelerate was told."},
+    )
     dry_run: bool = field(default=False, metadata={"help": "Resolve and check everything, print the plan, stop."})
 
 
@@ -106,7 +116,7 @@ def parse(arguments: Sequence[str]) -> Job:
     Raises:
         UsageError: as `parse_options`.
     """
-    recipe = None if _names_model_or_data(arguments) else Path(str(files("srpo") / "recipes" / DEFAULT_RECIPE))
+    recipe = None if names_model_or_data(arguments) else Path(str(files("srpo") / "recipes" / DEFAULT_RECIPE))
     defaults = DEFAULTS | ({} if torch.accelerator.is_available() else {"bf16": False})
     (job, config, model), given = parse_options(
         arguments, (JobArguments, SRPOConfig, ModelConfig), "srpo train", defaults, recipe
@@ -165,7 +175,8 @@ def _recipe(path: str) -> Path:
     return packaged if not Path(path).exists() and packaged.exists() else Path(path)
 
 
-def _names_model_or_data(arguments: Sequence[str]) -> bool:
+def names_model_or_data(arguments: Sequence[str]) -> bool:
+    """Does a command line choose a model or a data set, so that the built-in run is not meant?"""
     names = {_unalias(argument).split("=")[0] for argument in arguments}
     return bool(names & {"--model_name_or_path", "--dataset_name"})
 

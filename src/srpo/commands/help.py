@@ -42,19 +42,26 @@ def show_help(console: Console) -> None:
     console.print("--dataset nor --config, the built-in run: the tiny model on the built-in visual world.\n")
     own = {field.name for field in dataclasses.fields(GRPOConfig)}
     credit = [field for field in dataclasses.fields(SRPOConfig) if field.name not in own]
-    _section(console, "Model", _described(ModelConfig, FROM_MODEL))
-    _section(console, "Data and run", [(f.name, _default(f), _help(f)) for f in dataclasses.fields(JobArguments)])
-    _section(console, "Credit", [(f.name, _default(f), _help(f)) for f in credit])
-    _section(console, "Training, the most used", _described(GRPOConfig, FROM_TRL))
+    section(console, "Model", described(ModelConfig, FROM_MODEL))
+    section(console, "Data and run", own_options(JobArguments))
+    section(console, "Credit", [(f.name, _default(f), _help(f)) for f in credit])
+    section(console, "Training, the most used", described(GRPOConfig, FROM_TRL))
     console.print("All options of TRL's GRPOConfig and ModelConfig work; srpo train --help_all lists them.")
 
 
-def _described(owner: Any, texts: dict[str, str]) -> list[tuple[str, str, str]]:
+def own_options(owner: Any) -> list[tuple[str, str, str]]:
+    """Name, default and help of every field of a dataclass of this package."""
+    return [(field.name, _default(field), _help(field)) for field in dataclasses.fields(owner)]
+
+
+def described(owner: Any, texts: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Name, default and text of some fields of a dataclass."""
     fields = {field.name: field for field in dataclasses.fields(owner)}
     return [(name, _default(fields[name]), text) for name, text in texts.items()]
 
 
-def _section(console: Console, title: str, rows: Iterable[tuple[str, str, str]]) -> None:
+def section(console: Console, title: str, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print options (name, default, text) under a title."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import IterableDataset
 
 from srpo import tiny
 from srpo.commands.arguments import Job
+from srpo.commands.memory import memory_lines
 from srpo.commands.prompt_view import prompt_ids
+from srpo.commands.rows import Rows
 
 
 def describe(
@@ -16,24 +18,26 @@ def describe(
     model: str,
     model_config: Any,
     processor: Any,
-    train: Dataset | IterableDataset,
-    held_out: Dataset | None,
+    rows: Rows,
     run: Path,
 ) -> dict[str, str]:
     """Name -> one line, for everything that a reader would want to check before the run starts."""
     config = job.config
     device = f"{config.device} x {config.world_size}, {torch.get_num_threads()} threads"
-    rows = None if isinstance(train, IterableDataset) else len(train)
-    amount = "rows read while training" if rows is None else f"{rows} rows to train on"
+    count = None if isinstance(rows.train, IterableDataset) else len(rows.train)
+    amount = "rows read while training" if count is None else f"{count} rows to train on"
+    skipped = {"skipped": f"{rows.counted()}; a run lists them in bad_rows.json"} if rows.skipped else {}
     return {
         "model": f"{'tiny' if model == str(tiny.model_path()) else model} ({model_config.model_type})",
-        "data": f"{job.arguments.dataset_name}: {amount}, {len(held_out or ())} held out",
-        "first prompt": _prompt(processor, next(iter(train))),
+        "data": f"{job.arguments.dataset_name}: {amount}, {len(rows.held_out or ())} held out",
+        **skipped,
+        "first prompt": _prompt(processor, next(iter(rows.train))),
         "credit": _credit(config),
         "rewards": _rewards(job),
         "rollouts": _rollouts(config),
-        "optimizer": _optimizer(config, rows),
+        "optimizer": _optimizer(config, count),
         "device": device,
+        **_memory(job, model_config, processor, rows.train),
         "run": str(run),
     }
 
@@ -41,6 +45,11 @@ def describe(
 def _prompt(processor: Any, row: dict[str, Any]) -> str:
     images = "1 image" if len(row["images"]) == 1 else f"{len(row['images'])} images"
     return f"{row['question'][:80]!r}, {len(prompt_ids(processor, row))} tokens with {images}"
+
+
+def _memory(job: Job, model_config: Any, processor: Any, rows: Any) -> dict[str, str]:
+    """The estimate, in a dry run: it runs the processor on some rows, which the run itself does soon enough."""
+    return {"memory": "\n".join(memory_lines(job, model_config, processor, rows))} if job.arguments.dry_run else {}
 
 
 def _credit(config: Any) -> str:

@@ -1,41 +1,33 @@
 """`srpo train`: data, rewards, model and trainer from options; before and after; a run directory."""
 
-import logging
-import os
 import time
-import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from datasets import Dataset
 from rich.console import Console
-from safetensors import SafetensorError
 from transformers import PrinterCallback
 from transformers import ProgressCallback as TqdmCallback
-from transformers.utils import logging as transformers_logging
 from trl import get_peft_config, get_quantization_config
 
 from srpo.cli import UsageError
 from srpo.commands.arguments import DEFAULTS, Job, parse
 from srpo.commands.help import show_help
 from srpo.commands.model import check_tags, resolve_model, settle_opened_block
+from srpo.commands.output import REFUSALS, quiet, run_directory
 from srpo.commands.plan import describe
 from srpo.commands.prompt_view import show_prompts
 from srpo.commands.reward_functions import RewardFunction, make_rewards
-from srpo.commands.rows import load_data
+from srpo.commands.rows import Rows, load_data
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
-from srpo.run.directory import MetricsFile, new_run_directory, non_default, write_header, write_json
+from srpo.run.directory import MetricsFile, non_default, write_header, write_json
 from srpo.run.rollouts import RolloutFile
 from srpo.trainer import SRPOTrainer
 
-RUNS = Path("runs")
-# What a user's data, model or options may cause once they meet the trainer; anything else is a fault of the program.
-REFUSALS = (ValueError, OSError, ImportError, FloatingPointError, SafetensorError)
 HELD_OUT = {
     "accuracy": "eval_rewards/accuracy_reward/mean",
     "perception right": "eval_rewards/perception/mean",
@@ -46,7 +38,7 @@ HELD_OUT = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo train`; returns the exit status."""
-    _quiet()
+    quiet()
     if {"-h", "--help"} & set(arguments):
         show_help(Console(highlight=False))
         return 0
@@ -57,25 +49,31 @@ def main(arguments: Sequence[str]) -> int:
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)
     template = settle_opened_block(processor, response_format)
-    train, held_out = load_data(job, response_format)
+    rows = load_data(job, response_format)
     settings = {**non_default(job.arguments, job.config, job.model), **{k: getattr(job.config, k) for k in DEFAULTS}}
-    rewards = make_rewards(job, response_format, train)
-    run = _run_directory(job, state)
+    rewards = make_rewards(job, response_format, rows.train)
+    run = run_directory(
+        job.config.output_dir,
+        f"{Path(job.arguments.dataset_name).stem or 'data'}-{job.config.credit}",
+        resuming=bool(job.config.resume_from_checkpoint),
+    )
     checkpoint = _checkpoint(job, run)
-    plan = describe(job, name, model_config, processor, train, held_out, run)
+    plan = describe(job, name, model_config, processor, rows, run)
     show_plan(console, plan | ({"template": template} if template else {}))
     if job.arguments.show_prompt > 0:
-        show_prompts(console, processor, list(islice(train, job.arguments.show_prompt)))
+        show_prompts(console, processor, list(islice(rows.train, job.arguments.show_prompt)))
     if job.arguments.dry_run:
         console.print("\nDry run: data, prompts, rewards and options were checked; no weights loaded, nothing written.")
         return 0
     try:
         try:
-            trainer = _make_trainer(job, name, processor, train, held_out, rewards, run)
+            trainer = _make_trainer(job, name, processor, rows, rewards, run)
         except RuntimeError as error:  # an integration that is not installed, weights that do not fit the config
             raise ValueError(str(error)) from error
         if trainer.is_world_process_zero():
             write_header(run, {**settings, "model_name_or_path": name}, seed=job.config.seed, arguments=list(arguments))
+            if rows.skipped:
+                write_json(run / "bad_rows.json", [asdict(find) for find in rows.skipped])
             _observe(job, trainer, processor, run)
         _train(trainer, checkpoint, run, console)
         if trainer.is_world_process_zero():
@@ -141,8 +139,7 @@ def _make_trainer(
     job: Job,
     name: str,
     processor: Any,
-    train: Dataset,
-    held_out: Dataset | None,
+    rows: Rows,
     rewards: list[RewardFunction],
     run: Path,
 ) -> SRPOTrainer:
@@ -162,8 +159,8 @@ def _make_trainer(
         name,
         rewards,
         config,
-        train_dataset=train,
-        eval_dataset=held_out,
+        train_dataset=rows.train,
+        eval_dataset=rows.held_out,
         processing_class=processor,
         quantization_config=get_quantization_config(job.model),
         peft_config=get_peft_config(job.model),
@@ -181,40 +178,6 @@ def _observe(job: Job, trainer: SRPOTrainer, processor: Any, run: Path) -> None:
         trainer.observers.append(RolloutFile(run, processor.tokenizer, every=every, count=count))
 
 
-def _run_directory(job: Job, state: PartialState) -> Path:
-    """The output folder: the one given, which must be new unless resumed, or a new one under runs/.
-
-    The main process chooses; another might look when the folder is there already.
-    """
-    chosen: list[Any] = [None]
-    if state.is_main_process:
-        try:
-            chosen = [_choose_directory(job)]
-        except UsageError as error:
-            chosen = [error]
-    (run,) = broadcast_object_list(chosen)
-    if isinstance(run, UsageError):
-        raise run
-    return run
-
-
-def _choose_directory(job: Job) -> Path:
-    given = job.config.output_dir
-    if given in (None, "", "trainer_output"):
-        dataset = Path(job.arguments.dataset_name).stem or "data"
-        return new_run_directory(RUNS, f"{dataset}-{job.config.credit}")
-    run = Path(given)
-    existing = next(path for path in (run, *run.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UsageError(f"output_dir {given} cannot be written, because of {existing}; choose another folder")
-    if (run / "config.yaml").exists() and not job.config.resume_from_checkpoint:
-        raise UsageError(
-            f"output_dir {given} already holds a run; choose another folder, or continue it with "
-            "--resume_from_checkpoint true"
-        )
-    return run
-
-
 def _checkpoint(job: Job, run: Path) -> bool | str | None:
     """What to resume from: nothing, the last checkpoint of the run, or a folder."""
     wanted = job.config.resume_from_checkpoint
@@ -230,12 +193,3 @@ def _checkpoint(job: Job, run: Path) -> bool | str | None:
             "--resume_from_checkpoint out"
         )
     return True
-
-
-def _quiet() -> None:
-    """Leave the screen to the plan and the progress; warnings of this package still show."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    for category in (UserWarning, FutureWarning):
-        warnings.filterwarnings("ignore", category=category, module="torch|transformers|trl|accelerate|peft|datasets")

@@ -1,63 +1,110 @@
-"""Data files -> rows as dicts: JSON (lines or an array), CSV and TSV."""
+"""Data files -> rows as dicts, one at a time: JSON (lines or an array), CSV and TSV."""
 
 import csv
 import io
 import json
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from srpo.data.problems import BadRow
 from srpo.data.schema import DataError
+from srpo.data.values import shorten
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
+Item = dict[str, Any] | BadRow
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler "surrogateescape" makes of such bytes
 
-def read_file(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .json, .jsonl, .csv or .tsv file; DataError with file and line for what cannot be read."""
+
+def iter_file(path: Path) -> Iterator[Item]:
+    """The rows of a .json, .jsonl, .csv or .tsv file, a BadRow in place of each that cannot be read.
+
+    Lines are read as they are asked for; only a JSON array is read as a whole. DataError where nothing can be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); it must be a readable UTF-8 file") from error
-    if path.suffix.lower() in (".csv", ".tsv"):
-        return _rows_of_table(path, text, "\t" if path.suffix.lower() == ".tsv" else ",")
-    return _rows_of_array(path, text) if text.lstrip().startswith("[") else _rows_of_lines(path, text)
+        with path.open("rb") as file:
+            yield from (
+                _rows_of_table(path, file) if path.suffix.lower() in (".csv", ".tsv") else _rows_of_json(path, file)
+            )
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); it must be a readable file") from error
 
 
-def _rows_of_array(path: Path, text: str) -> list[dict[str, Any]]:
+def _rows_of_json(path: Path, file: BinaryIO) -> Iterator[Item]:
+    start = file.read(4096).decode("utf-8-sig", "replace").lstrip()
+    file.seek(0)
+    if start.startswith("[") or (path.suffix.lower() == ".json" and start.startswith(("{\n", "{\r\n"))):
+        yield from _rows_of_document(path, file)
+        return
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            yield _row_of_line(f"{path.name}, line {number}", line)
+
+
+def _row_of_line(place: str, line: bytes) -> Item:
     try:
-        rows = json.loads(text)
-    except ValueError as error:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return BadRow(place, "line", f"it is not UTF-8 ({error})", "save the file as UTF-8")
+    except (ValueError, RecursionError) as error:
+        return BadRow(place, "line", f"it is not valid JSON ({error})", "write one object per line, or one array")
+    if not isinstance(row, dict):
+        return BadRow(place, "line", f"it is a {type(row).__name__}", "write an object with named columns")
+    return row
+
+
+def _rows_of_document(path: Path, file: BinaryIO) -> Iterator[Item]:
+    """The rows of one JSON array, or of an object whose values are rows (their keys are ids)."""
+    try:
+        rows = json.loads(file.read().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}); correct it at that place") from error
+    if isinstance(rows, dict):
+        rows = [{"id": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]
     for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: element {i} is a {type(row).__name__}; each must be an object with named columns")
-    return rows
+        if isinstance(row, dict):
+            yield row
+        else:
+            reason = f"it is a {type(row).__name__} ({shorten(row)})"
+            yield BadRow(f"{path.name}, element {i}", "line", reason, "write an object with named columns")
 
 
-def _rows_of_lines(path: Path, text: str) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(
-                f"{path}, line {number} is not valid JSON ({error}); write one object per line, or one array"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number} is a {type(row).__name__}; it must be an object with named columns")
-        rows.append(row)
-    return rows
-
-
-def _rows_of_table(path: Path, text: str, delimiter: str) -> list[dict[str, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows: list[dict[str, Any]] = []
+def _rows_of_table(path: Path, file: BinaryIO) -> Iterator[Item]:
+    """Rows of a table with a header; cells may be as long as a picture in base64."""
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    limit = csv.field_size_limit(sys.maxsize)
+    reader = csv.reader(text, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    header: list[str] | None = None
     try:
-        for row in reader:
-            if None in row:
-                raise DataError(f"{path}, line {reader.line_num} has more cells than the header; quote the separator")
-            rows.append(row)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} cannot be read ({error}); correct it") from error
-    return rows
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield BadRow(
+                    f"{path.name}, line {reader.line_num}", "line", f"it cannot be read ({error})", "correct it"
+                )
+                continue
+            if header is None:
+                header = cells
+            elif cells:
+                yield _row_of_cells(f"{path.name}, line {reader.line_num}", header, cells)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _row_of_cells(place: str, header: list[str], cells: list[str]) -> Item:
+    if len(cells) > len(header):
+        return BadRow(
+            place,
+            "line",
+            f"it has {len(cells)} cells and the header {len(header)}",
+            "quote cells that hold the separator",
+        )
+    if any(not cell.isascii() and _NOT_UTF8.search(cell) for cell in cells):
+        return BadRow(place, "line", "it is not UTF-8", "save the file as UTF-8")
+    return dict(zip(header, cells, strict=False))

@@ -8,6 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+GIANT_PIXELS = 50_000_000
+GIANT_SIDE = 16_384
+ASPECT_MAX = 100
+TINY_SIDE = 4
 REFUSED = "refused"
 NOTED = "noted"
 
@@ -72,9 +76,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "image_unreadable": (REFUSED, "not an image, or one that is broken"),
     "image_truncated": (REFUSED, "the image ends early"),
     "image_bomb": (REFUSED, "an image that unpacks to more pixels than Pillow's limit"),
-    "image_giant": (REFUSED, "an image of more than 50 million pixels or a side above 16,384"),
-    "image_aspect": (REFUSED, "one side is more than 100 times the other"),
-    "image_tiny": (REFUSED, "a side of fewer than 4 pixels"),
+    "image_giant": (REFUSED, f"an image of more than {GIANT_PIXELS:,} pixels or a side above {GIANT_SIDE:,}"),
+    "image_aspect": (REFUSED, f"one side is more than {ASPECT_MAX} times the other"),
+    "image_tiny": (REFUSED, f"a side of fewer than {TINY_SIDE} pixels"),
     "image_animated": (NOTED, "an animation; its first frame is used"),
     "image_alpha": (NOTED, "transparent pixels; they are laid on white"),
     "image_cmyk": (NOTED, "CMYK colours; they are converted to RGB"),

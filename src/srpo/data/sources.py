@@ -1,17 +1,21 @@
-"""Names of data sets -> raw rows: files, folders, `save_to_disk` folders and the Hugging Face hub."""
+"""Names of data sets -> raw rows: files, folders, `save_to_disk` folders, packages and the Hugging Face hub."""
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features
 from datasets.exceptions import DatasetsError
 
-from srpo.data.files import SUFFIXES, read_file
+from srpo.data.files import SUFFIXES, Item, iter_file
+from srpo.data.presets import Preset
+from srpo.data.problems import BadRow
+from srpo.data.questions import is_conversation
 from srpo.data.schema import DataError
 
 _SPLIT_WORDS = {
@@ -23,31 +27,49 @@ _NOT_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "st
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where one split of a data set lies: as files, rows, a Dataset, or at the hub (id, config, split).
+
+    root: the folder that image paths may not leave, None where paths are trusted as they are; bases: the folders that
+    they are relative to.
+    """
+
+    name: str
+    split: str
+    files: tuple[Path, ...] = ()
+    rows: Sequence[dict[str, Any]] = ()
+    dataset: Dataset | None = None
+    hub: tuple[str, str | None, str] | None = None
+    root: Path | None = None
+    bases: tuple[Path, ...] = ()
+
+    @property
+    def parquet(self) -> list[str]:
+        """The files, where they are parquet files."""
+        return [str(file) for file in self.files if file.suffix.lower() == ".parquet"]
+
+    def items(self) -> Iterator[tuple[str, Item]]:
+        """(id, row or BadRow) of the rows that are given, and of those in files that are no parquet."""
+        for i, row in enumerate(self.rows):
+            yield f"{self.split}-{i}", row
+        for file in self.files:
+            for i, item in enumerate(iter_file(file)):
+                yield f"{file.stem}-{i}", item
+
+
+@dataclass(frozen=True)
 class Source:
     """Raw rows of one split.
 
-    name: how messages call it; rows: a list of dicts or a datasets.Dataset; ids: names for rows that have none;
-    root: the folder that image paths are relative to and may not leave, None where paths are trusted as they are.
+    rows: a list of dicts or a Dataset; ids: names for rows that have none; bad: rows that could not be read at all.
     """
 
     name: str
     rows: list[dict[str, Any]] | Dataset
     ids: list[str]
     root: Path | None = None
-
-    @property
-    def columns(self) -> list[str]:
-        """The column names, in order of first appearance."""
-        if isinstance(self.rows, Dataset):
-            return self.rows.column_names
-        return list(dict.fromkeys(key for row in self.rows for key in row))
-
-    def first(self, rows: int | None) -> "Source":
-        """The first `rows` rows (all for None)."""
-        if rows is None or rows >= len(self.rows):
-            return self
-        kept = self.rows.select(range(rows)) if isinstance(self.rows, Dataset) else self.rows[:rows]
-        return Source(self.name, kept, self.ids[:rows], self.root)
+    bases: tuple[Path, ...] = ()
+    bad: list[BadRow] = field(default_factory=list)
 
 
 def canonical_split(split: str) -> str:
@@ -55,18 +77,20 @@ def canonical_split(split: str) -> str:
     return next((name for name, words in _SPLIT_WORDS.items() if split.lower() in words), split)
 
 
-def from_memory(rows: Dataset | Sequence[Mapping[str, Any]]) -> Source:
+def from_memory(rows: Dataset | Sequence[Mapping[str, Any]], limit: int | None = None) -> Source:
     """Rows that are in memory already."""
     if not isinstance(rows, Dataset):
         rows = [dict(row) for row in rows]
-    return Source("the data set", rows, [f"row-{i}" for i in range(len(rows))])
+    return _first(Source("the data set", rows, [f"row-{i}" for i in range(len(rows))]), limit)
 
 
-def split_names(name: str) -> tuple[str, ...]:
+def split_names(name: str, preset: Preset | None = None) -> tuple[str, ...]:
     """The splits of a file, folder or hub data set; DataError where there is no such thing."""
     path = Path(name).expanduser()
     if path.exists():
-        return tuple(_local_splits(path))
+        return tuple(_local_splits(path, preset))
+    if preset is not None and name == preset.name:
+        return tuple(preset.splits)
     _refuse_missing_path(name)
     dataset_id, config = _hub_id(name)
     try:
@@ -75,24 +99,101 @@ def split_names(name: str) -> tuple[str, ...]:
         raise DataError(_not_on_hub(name, error)) from error
 
 
-def read(name: str, split: str) -> Source:
-    """The raw rows of one split of a file, folder or hub data set; DataError for an unknown name or split."""
+def locate(name: str, split: str, preset: Preset | None = None) -> Place:
+    """Where one split of a file, folder, preset or hub data set lies; DataError for an unknown name or split."""
     path = Path(name).expanduser()
-    if not path.exists():
-        _refuse_missing_path(name)
-        return _read_hub(name, split)
-    splits = _local_splits(path)
-    wanted = split if split in splits else canonical_split(split)
-    if wanted not in splits:
-        raise DataError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
-    root = path if path.is_dir() else path.parent
+    if path.exists():
+        return _locate_local(name, path, split, preset)
+    if preset is not None and name == preset.name:
+        if preset.package is not None:
+            rows, folder = preset.package(preset.split(split))
+            return Place(name, split, rows=rows, root=folder)
+        return Place(name, split, hub=(preset.hub, preset.config, preset.split(split)))
+    _refuse_missing_path(name)
+    dataset_id, config = _hub_id(name)
+    return Place(name, split, hub=(dataset_id, config, preset.split(split) if preset else split))
+
+
+def read(place: Place, limit: int | None = None) -> Source:
+    """The first `limit` raw rows (all for None) of a place."""
+    if place.hub is not None:
+        rows = _load_hub(place)
+        return _first(Source(place.name, rows, [f"{place.split}-{i}" for i in range(len(rows))]), limit)
+    if place.dataset is not None:
+        rows = place.dataset
+        ids = [f"{place.split}-{i}" for i in range(len(rows))]
+        return _first(Source(place.name, rows, ids, place.root, place.bases), limit)
+    if place.parquet:
+        rows = _load_parquet(place)
+        ids = [f"{place.files[0].stem}-{i}" for i in range(len(rows))]
+        return _first(Source(place.name, rows, ids, place.root, place.bases), limit)
+    source = Source(place.name, [], [], place.root, place.bases)
+    for row_id, item in islice(place.items(), limit):
+        if isinstance(item, BadRow):
+            source.bad.append(item)
+        else:
+            source.ids.append(row_id)
+            source.rows.append(item)  # type: ignore[union-attr]
+    return source
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]] | Features) -> tuple[list[str], set[str]]:
+    """(all columns, nested ones as "outer.inner", in order of first appearance; those that hold conversations)."""
+    names: dict[str, None] = {}
+    conversations: set[str] = set()
+    if isinstance(rows, Features):
+        for key, kind in rows.items():
+            names[key] = None
+            names |= dict.fromkeys(f"{key}.{inner}" for inner in kind) if isinstance(kind, dict) else {}
+            element = getattr(kind, "feature", None)
+            if isinstance(element, dict) and {"role", "from"} & set(element):
+                conversations.add(key)
+        return list(names), conversations
+    for row in rows:
+        for key, cell in row.items():
+            if key not in names or isinstance(cell, dict):
+                names[key] = None
+                names |= dict.fromkeys(f"{key}.{inner}" for inner in cell) if isinstance(cell, dict) else {}
+            if key not in conversations and is_conversation(cell):
+                conversations.add(key)
+    return list(names), conversations
+
+
+def cell_of(row: Mapping[str, Any], column: str) -> Any:
+    """The cell of a column, "outer.inner" being one inside a dict."""
+    if column in row or "." not in column:
+        return row.get(column)
+    outer, _, inner = column.partition(".")
+    nested = row.get(outer)
+    return nested.get(inner) if isinstance(nested, Mapping) else None
+
+
+def _first(source: Source, limit: int | None) -> Source:
+    if limit is None or limit >= len(source.rows):
+        return source
+    kept = source.rows.select(range(limit)) if isinstance(source.rows, Dataset) else source.rows[:limit]
+    return Source(source.name, kept, source.ids[:limit], source.root, source.bases)
+
+
+def _locate_local(name: str, path: Path, split: str, preset: Preset | None) -> Place:
+    splits = _local_splits(path, preset)
+    if preset is not None and list(splits) == ["train"] and list(preset.splits) == [split]:
+        splits = {split: splits["train"]}  # files whose names say nothing are the only split that the set has
+    wanted = next((s for s in (split, canonical_split(split)) if s in splits), None)
+    if wanted is None:
+        known = ", ".join(splits)
+        raise DataError(f"{name} has no split {split!r}; it has {known}: name one of them (--dataset_train_split)")
     content = splits[wanted]
+    root = path if path.is_dir() else path.parent
     if isinstance(content, Dataset):
-        return Source(name, content, [f"{wanted}-{i}" for i in range(len(content))], root)
-    return _read_files(name, content)
+        return Place(name, wanted, dataset=content, root=root)
+    place = Place(name, wanted, tuple(content), root=root, bases=tuple(dict.fromkeys((content[0].parent, root))))
+    if place.parquet and len(place.parquet) < len(place.files):
+        raise DataError(f"{name} mixes parquet with other files; keep one kind or name one file")
+    return place
 
 
-def _local_splits(path: Path) -> dict[str, Any]:
+def _local_splits(path: Path, preset: Preset | None) -> dict[str, Any]:
     """Split name -> Dataset of a `save_to_disk` folder, or the list of files that hold it."""
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
@@ -107,10 +208,11 @@ def _local_splits(path: Path) -> dict[str, Any]:
     files = _data_files(path) or _data_files(path / "data")
     if not files:
         raise DataError(f"folder {path} holds no data file; put one in it that ends in {', '.join(SUFFIXES)}")
+    split_words = {**_SPLIT_WORDS, **({ours: (theirs,) for ours, theirs in preset.splits.items()} if preset else {})}
     by_split: dict[str, list[Path]] = {}
     for file in files:
-        words = re.split(r"[^a-z]+", file.stem.lower())
-        for split in (s for s in _SPLIT_WORDS if set(words) & set(_SPLIT_WORDS[s])):
+        words = {*re.split(r"[^a-z]+", file.stem.lower()), *re.split(r"[^a-z0-9_]+", file.stem.lower())}
+        for split in (s for s in split_words if words & set(split_words[s])):
             by_split.setdefault(split, []).append(file)
     return by_split or {"train": files}
 
@@ -122,34 +224,21 @@ def _data_files(folder: Path) -> list[Path]:
     return sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.name not in _NOT_DATA)
 
 
-def _read_files(name: str, files: Sequence[Path]) -> Source:
-    root = files[0].parent
-    parquet = [str(file) for file in files if file.suffix.lower() == ".parquet"]
-    if parquet and len(parquet) < len(files):
-        raise DataError(f"{name} mixes parquet with other files; keep one kind or name one file")
-    if parquet:
-        try:
-            table = Dataset.from_parquet(parquet)
-        except (OSError, ValueError, DatasetsError) as error:
-            cause = error.__cause__ or error
-            raise DataError(f"{name} cannot be read as parquet ({cause}); write the file again") from error
-        return Source(name, table, [f"{files[0].stem}-{i}" for i in range(len(table))], root)
-    rows: list[dict[str, Any]] = []
-    ids: list[str] = []
-    for file in files:
-        of_file = read_file(file)
-        rows += of_file
-        ids += [f"{file.stem}-{i}" for i in range(len(of_file))]
-    return Source(name, rows, ids, root)
-
-
-def _read_hub(name: str, split: str) -> Source:
-    dataset_id, config = _hub_id(name)
+def _load_parquet(place: Place) -> Dataset:
     try:
-        rows = datasets.load_dataset(dataset_id, config, split=split)
+        return Dataset.from_parquet(place.parquet)
     except (OSError, ValueError, DatasetsError) as error:
-        raise DataError(_not_on_hub(name, error)) from error
-    return Source(name, rows, [f"{split}-{i}" for i in range(len(rows))])
+        cause = error.__cause__ or error
+        raise DataError(f"{place.name} cannot be read as parquet ({cause}); write the file again") from error
+
+
+def _load_hub(place: Place) -> Dataset:
+    assert place.hub is not None
+    dataset_id, config, split = place.hub
+    try:
+        return datasets.load_dataset(dataset_id, config, split=split)
+    except (OSError, ValueError, DatasetsError) as error:
+        raise DataError(_not_on_hub(place.name, error)) from error
 
 
 def _hub_id(name: str) -> tuple[str, str | None]:

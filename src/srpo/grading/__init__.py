@@ -4,6 +4,7 @@ This package imports neither torch nor TRL, so a grader process or a data check 
 """
 
 from srpo.grading.decision import Grade
-from srpo.grading.grader import MAX_CHARACTERS, TASKS, grade
+from srpo.grading.grader import MAX_CHARACTERS, check_reference, grade
+from srpo.grading.task import TASKS, Task, Tolerance, parse_task
 
-__all__ = ["MAX_CHARACTERS", "TASKS", "Grade", "grade"]
+__all__ = ["MAX_CHARACTERS", "TASKS", "Grade", "Task", "Tolerance", "check_reference", "grade", "parse_task"]

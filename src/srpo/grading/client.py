@@ -21,11 +21,16 @@ from enum import Enum
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from srpo.grading.task import EXACT, Tolerance
+
 logger = logging.getLogger(__name__)
 
 START_LIMIT = 120.0
 CACHE_SIZE = 20_000
 WARNING_INTERVAL = 60.0
+
+
+Question = tuple[str, str, Tolerance]  # reference, reply
 
 
 class Verdict(Enum):
@@ -48,27 +53,33 @@ class MathWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._cache_lock = threading.Lock()
-        self._cache: OrderedDict[tuple[str, str, float], Verdict] = OrderedDict()
+        self._cache: OrderedDict[Question, tuple[Verdict, float]] = OrderedDict()
         self._last_warning = -WARNING_INTERVAL
         self._unreported = 0
 
-    def compare(self, reference: str, reply: str, timeout: float) -> Verdict:
+    def compare(self, reference: str, reply: str, timeout: float, tolerance: Tolerance = EXACT) -> Verdict:
         """Return whether the LaTeX `reply` equals `reference`; TIMEOUT after `timeout` seconds. Results are cached.
 
         Raises MathWorkerError when the process cannot be started.
         """
-        key = (reference, reply, timeout)
-        if (known := self._cached(key)) is not None:
+        return self.timed_compare((reference, reply, tolerance), timeout)[0]
+
+    def timed_compare(self, question: Question, timeout: float) -> tuple[Verdict, float]:
+        """`compare`, and the seconds that it took, or had taken where the result was known."""
+        if (known := self._cached(question, timeout)) is not None:
             return known
         with self._lock:
-            if (known := self._cached(key)) is not None:
+            if (known := self._cached(question, timeout)) is not None:
                 return known
-            verdict = self._ask(reference, reply, timeout)
+            process = self._running()
+            started = time.monotonic()
+            verdict = self._ask(process, question, timeout)
+            result = (verdict, timeout if verdict is Verdict.TIMEOUT else time.monotonic() - started)
             with self._cache_lock:
-                self._cache[key] = verdict
+                self._cache[question] = result
                 if len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
-        return verdict
+        return result
 
     def close(self) -> None:
         """End the process, if there is one; the next comparison starts another."""
@@ -92,17 +103,24 @@ class MathWorker:
         """The process id of the worker, None while there is none."""
         return self._process.pid if self._process is not None else None
 
-    def _cached(self, key: tuple[str, str, float]) -> Verdict | None:
+    def _cached(self, question: Question, timeout: float) -> tuple[Verdict, float] | None:
+        """What is known; a timeout says nothing of a longer limit."""
         with self._cache_lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-            return self._cache.get(key)
+            if question not in self._cache:
+                return None
+            self._cache.move_to_end(question)
+            verdict, seconds = self._cache[question]
+        return None if verdict is Verdict.TIMEOUT and seconds < timeout else (verdict, seconds)
 
-    def _ask(self, reference: str, reply: str, timeout: float) -> Verdict:
-        request = json.dumps({"reference": reference, "reply": reply, "limit": timeout}).encode() + b"\n"
+    def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is not None and self._process.poll() is not None:
             self._stop()
-        process = self._process or self._start()
+        return self._process or self._start()
+
+    def _ask(self, process: "subprocess.Popen[bytes]", question: Question, timeout: float) -> Verdict:
+        reference, reply, tolerance = question
+        sizes = {"absolute": float(tolerance.absolute), "relative": float(tolerance.relative)}
+        request = json.dumps({"reference": reference, "reply": reply, "limit": timeout, **sizes}).encode() + b"\n"
         assert process.stdin is not None
         try:
             process.stdin.write(request)
@@ -165,9 +183,19 @@ class MathWorker:
             self._last_warning, self._unreported = now, 0
 
 
-def compare(reference: str, reply: str, timeout: float) -> Verdict:
-    """`MathWorker.compare` of this process's own worker."""
-    return WORKER.compare(reference, reply, timeout)
+class Budget:
+    """The seconds of math-verify that the grading of one reply may still use, however many comparisons it makes."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = self.left = seconds
+
+    def compare(self, reference: str, reply: str, tolerance: Tolerance = EXACT) -> Verdict:
+        """`MathWorker.compare` of this process's own worker, within what is left."""
+        if self.left <= 0:
+            return Verdict.TIMEOUT
+        verdict, seconds = WORKER.timed_compare((reference, reply, tolerance), self.left)
+        self.left -= seconds
+        return verdict
 
 
 def _read_line(process: subprocess.Popen[bytes], limit: float) -> bytes | None:

@@ -6,7 +6,8 @@ _SYMBOLS = str.maketrans(
     {
         "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/", "√": r"\sqrt",
         "±": r"\pm ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-        "∞": r"\infty ", "∘": "°", "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∠": r"\angle ",
+        "∞": r"\infty ", "≈": r"\approx ", "∘": "°", "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+        "∠": r"\angle ",
     }
 )  # fmt: skip
 _REWRITES = tuple(
@@ -16,8 +17,11 @@ _REWRITES = tuple(
         (r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
         (r"\{,\}", ""),
         (r"\\!", ""),
-        (r"\\(?:[,;: ]|quad(?![a-z])|qquad(?![a-z]))|(?<!^)~", " "),
+        (r"(?<!\\)\\(?:[,;: ]|quad(?![a-z])|qquad(?![a-z]))|(?<!^)~", " "),
+        (r"^\$?\s*\\textdollar(?![a-z])\s*([0-9.][^$]*)\$?$|^\\?\$\s*([0-9.][^$]*)$", r"\1\2 dollar"),
         (r"\\textdollar(?![a-z])|\\?\$", ""),
+        (r"(?<![A-Za-z\\])frac(?=\s*\{)", r"\\frac"),
+        (r"^\(([^|()]+)\|([^|()]+)\)$", r"(\1,\2)"),
         (r"\\%", "%"),
         (r"\\[dtc]frac(?![a-z])", r"\\frac"),
         (r"\\frac\s*([0-9])\s*([0-9])(?![0-9])", r"\\frac{\1}{\2}"),
@@ -38,6 +42,12 @@ _COMMAND = re.compile(r"\\(?:begin|end)\{[a-z]+\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{3,}|\b(?:or|no|is|if|of|to|in|at|on|be|by)\b", re.IGNORECASE)
 _SEQUENCE = re.compile(r"[0-9]+(?:-[0-9]+){2,}|[0-9]+(?:/[0-9]+){2,}")
 _FOREIGN = re.compile(r"[^A-Za-z0-9\s\\{}()\[\]+\-*/^_=<>!|.,:;&%°']")
+_NAME = re.compile(r"\\?[A-Za-z]{1,10}(?:_\{?\w\}?)?|[a-z]\([a-z]\)")
+_ORDER = re.compile(r"\\(?:le|ge)(?![a-z])|[<>]")
+_TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+_TIMES = re.compile(r"\s*\\(?:times|cdot)(?![a-z])\s*")
+_JOINED = re.compile(r"[0-9.)}!]\s*[-+*]\s*[-0-9.({\\]")
+_TWO_NUMBERS = re.compile(r"(?<![0-9._^])[0-9.]++\s*[-+*]\s*[0-9.]++(?!\s*[\\A-Za-z({^])")
 _SEPARATE_NUMBERS = re.compile(r"[0-9]\s+[0-9.]")
 
 
@@ -61,6 +71,60 @@ def is_expression(text: str) -> bool:
     return bool(
         re.search(r"[0-9]|\\[A-Za-z]", text) or (re.search(r"[A-Za-z]", text) and re.search(r"[-+*/^=<>()!]", text))
     )
+
+
+def before_rounding(text: str) -> str:
+    r"""Return the exact side of "\sqrt{40} \approx 6.32", and the value of "x \approx 4.8"."""
+    exact, sign, rounded = (part.strip() for part in text.partition(r"\approx "))
+    if not sign or r"\approx" in rounded:
+        return text
+    return rounded if not exact or _NAME.fullmatch(exact) else exact
+
+
+def as_interval(text: str) -> str | None:
+    r"""Return "[0,5)" for "0 \le x < 5" and "(-\infty,3]" for "x \le 3", None for anything but an inequality."""
+    sides = [side.strip() for side in _ORDER.split(text)]
+    signs = [sign.strip() for sign in _ORDER.findall(text)]
+    if len(sides) == 3 and _NAME.fullmatch(sides[1]):
+        low, _, high = sides
+        first, second = signs
+        if first[0] == ">" or first == r"\ge":
+            low, high, first, second = high, low, second, first
+        return f"{'(' if first in '<>' else '['}{low},{high}{')' if second in '<>' else ']'}"
+    if len(sides) == 2 and _NAME.fullmatch(sides[1]) and not _NAME.fullmatch(sides[0]):
+        sides, signs = sides[::-1], [_TURNED[signs[0]]]
+    if len(sides) != 2 or not _NAME.fullmatch(sides[0]) or not sides[1]:
+        return None
+    if signs[0] in ("<", r"\le"):
+        return rf"(-\infty,{sides[1]}{')' if signs[0] == '<' else ']'}"
+    return rf"{'(' if signs[0] == '>' else '['}{sides[1]},\infty)"
+
+
+def both_signs(text: str) -> str:
+    r"""Return "3, -3" for "\pm 3" and "2+\sqrt{3}, 2-\sqrt{3}" for "2 \pm \sqrt{3}"."""
+    if text.count(r"\pm") != 1 or "," in text or "=" in text:
+        return text
+    return ", ".join(re.sub(r"\\pm(?![a-z])\s*", sign, text) for sign in ("+", "-"))
+
+
+def left_as_arithmetic(text: str) -> bool:
+    r"""Return whether tidy `text` joins plain numbers by +, - or times: "3+4", "1-\frac{1}{3}", "\sqrt{9+16}".
+
+    Powers, roots, fractions and multiples of \pi are values: "2^{10}", "2\sqrt{3}", "1+\sqrt{5}".
+    """
+    text = _TIMES.sub("*", text)
+    rational = not re.search(r"\\|[A-Za-z]", text.replace(r"\frac", ""))
+    return bool((_JOINED if rational else _TWO_NUMBERS).search(text))
+
+
+def braces_balance(text: str) -> bool:
+    r"""Return whether every { of a text has its }, \{ and \} apart."""
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def split_top_level(text: str, separator: re.Pattern[str]) -> list[str]:

@@ -1,8 +1,12 @@
 r"""Plain numbers with their units, compared exactly and without a computer algebra system."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from srpo.grading.task import EXACT, Tolerance
+from srpo.grading.units import conversion, find_unit
+from srpo.grading.words import SCALES, digits_for_words
 
 RELATIVE_TOLERANCE = Fraction(1, 10**6)
 
@@ -15,25 +19,19 @@ _RATIO = re.compile(rf"(?P<whole>)(?P<top>{_NUMBER})\s*/\s*(?P<bottom>{_NUMBER})
 _FRAC = re.compile(
     rf"(?P<whole>(?:[0-9]+\s*)?)\\frac\s*\{{\s*(?P<top>-?{_NUMBER})\s*\}}\s*\{{\s*(?P<bottom>{_NUMBER})\s*\}}"
 )
-_MIXED = re.compile(r"(?P<whole>[0-9]+)\s+(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)")
-_PERCENT = re.compile(r"(?P<value>.*?)\s*(?:%|per ?cent|percentage points?)", re.IGNORECASE)
-_CURRENCY = re.compile(r"(?P<unit>[€£])\s*(?P<value>.+)")
-
-# each unit, then its other spellings; a plural s is understood
-_UNITS = """mm millimeter millimetre|cm centimeter centimetre|dm decimeter decimetre|m meter metre
-km kilometer kilometre|in inch inches|ft foot feet|yd yard|mi mile|mg milligram|g gram gramme|kg kilogram
-ton tonne|lb pound|oz ounce|ms millisecond|s sec second|min minute|h hr hour|day|week|month|yr year
-ml milliliter millilitre|l liter litre|° deg degree|°c celsius|°f fahrenheit|dollar usd|cent|€ eur euro|£ gbp
-unit|mph|kph|hz|rad radian"""
-_SPELLINGS = {name: group.split()[0] for group in re.split(r"[|\n]", _UNITS) for name in group.split()}
-_SPELLINGS |= {f"{name}s": unit for name, unit in _SPELLINGS.items() if len(name) > 1}
-_WORD = "(?:" + "|".join(re.escape(name) for name in sorted(_SPELLINGS, key=len, reverse=True)) + ")"
-_UNIT = re.compile(
-    rf"(?P<value>.*?(?:[0-9.)}}\]]|\\[a-z]+))(?P<gap>\s*)(?P<dimension>square |sq\.? |cubic )?(?P<unit>{_WORD})"
-    rf"(?:\s*\^\{{(?P<power>[23])\}}| (?P<powered>squared|cubed))?"
-    rf"(?:\s*(?:/|\bper\b)\s*(?P<per>{_WORD})(?:\^\{{2\}})?)?",
+_MIXED = re.compile(r"(?P<whole>[0-9]+)\s+(?:and\s+)?(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)")
+_PERCENT = re.compile(r"(?<!\s)\s*(?:%|per ?cent|percentage points?)$", re.IGNORECASE)
+_CURRENCY = re.compile(r"(?P<unit>[€£¥$]|usd|us\$)\s*(?P<value>[0-9.].*)", re.IGNORECASE)
+_SCALED = re.compile(rf"(?P<value>.*[0-9])\s+(?P<scale>{'|'.join(SCALES)})s?(?P<unit>\s+\S.*)?", re.IGNORECASE)
+_DURATION = re.compile(
+    r"(?P<hours>[0-9]{1,6})\s*(?:h|hrs?|hours?)\s*(?:and\s+|,\s*)?(?P<minutes>[0-9]{1,6})\s*(?:m|mins?|minutes?)",
     re.IGNORECASE,
 )
+_WITH_BASE = re.compile(
+    r"\(?(?P<digits>[0-9]+)\)?\s*(?:_\s*\{?\s*|\(?base\s+)(?P<base>[0-9]{1,2})\s*[})]?", re.IGNORECASE
+)
+MAX_DIGITS = 400
+
 _COUNTED = re.compile(r"(?P<value>.*[0-9])\s+(?P<noun>[a-z]{3,}(?: [a-z]{3,})?)", re.IGNORECASE)
 _NOT_A_NOUN = re.compile(
     r"\b(?:and|not|nor|but|than|more|less|fewer|minus|plus|times|over|half|double|twice|divided|squared|cubed|mod|hundred"
@@ -41,7 +39,6 @@ _NOT_A_NOUN = re.compile(
     r"|either|neither|instead|wrong|false|except)\b",
     re.IGNORECASE,
 )
-_POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cubed": "3"}
 
 
 @dataclass(frozen=True)
@@ -58,13 +55,25 @@ def parse_quantity(text: str, *, glued_units: bool = True) -> Quantity | None:
     """Return the number that `text` is (in the form `latex.tidy` gives), None when it is anything else.
 
     Known: signs, thousands separators, decimals, 1e3, scientific notation, a/b, \\frac, mixed numbers, per cent,
-    units, counted nouns ("6 cubes"). `glued_units=False` reads "3m" as algebra, "3 m" as metres.
+    units, counted nouns ("6 cubes"), number words, "1.5 million", "2h 48m", "1011_2" (the base is a unit).
+    `glued_units=False` reads "3m" as algebra, "3 m" as metres.
     """
-    if percentage := _PERCENT.fullmatch(text):
-        parsed = _parse_number(percentage.group("value"))
+    if len(text) > MAX_DIGITS:
+        return None
+    text = digits_for_words(text)
+    if duration := _DURATION.fullmatch(text):
+        return Quantity(Fraction(int(duration["hours"]) * 60 + int(duration["minutes"])), "min")
+    if based := _WITH_BASE.fullmatch(text):
+        return Quantity(Fraction(int(based["digits"])), f"base {based['base']}")
+    if scaled := _SCALED.fullmatch(text):
+        parsed = parse_quantity(f"{scaled['value']}{scaled['unit'] or ''}", glued_units=glued_units)
+        size = SCALES[scaled["scale"].casefold()]
+        return replace(parsed, value=parsed.value * size) if parsed else None
+    if percentage := _PERCENT.search(text):
+        parsed = _parse_number(text[: percentage.start()])
         return Quantity(parsed.value, percent=True, decimal=parsed.decimal) if parsed else None
     if currency := _CURRENCY.fullmatch(text):
-        text = f"{currency.group('value')} {currency.group('unit')}"
+        text = f"{currency['value']} {currency['unit'].casefold()}"
     value, unit = split_unit(text, glued_units=glued_units)
     if not unit and (counted := _COUNTED.fullmatch(text)) and not _NOT_A_NOUN.search(counted["noun"]):
         value, unit = counted["value"], counted["noun"].casefold().removesuffix("s")
@@ -74,38 +83,33 @@ def parse_quantity(text: str, *, glued_units: bool = True) -> Quantity | None:
 
 def split_unit(text: str, *, glued_units: bool = True) -> tuple[str, str]:
     r"""Split "6\pi cm^{2}" into "6\pi" and "cm^2"; the unit is "" where none is known."""
-    match = _UNIT.fullmatch(text)
-    if match is None:
+    found = find_unit(text)
+    if found is None:
         return text, ""
-    one_letter = len(match["unit"]) == 1 and match["unit"].isalpha() and not match["gap"]
-    if one_letter and (not glued_units or _parse_number(match["value"]) is None):
+    value, unit, touching = found
+    if touching and (not glued_units or _parse_number(value) is None):
         return text, ""
-    unit = _SPELLINGS[match["unit"].casefold()]
-    power = match["power"] or _POWERS.get((match["dimension"] or match["powered"] or "").strip(" .").casefold(), "")
-    per = f"/{_SPELLINGS[match['per'].casefold()]}" if match["per"] else ""
-    return match["value"].rstrip(), unit + (f"^{power}" if power else "") + per
+    return value, unit
 
 
-def units_agree(first: str, second: str) -> bool:
-    """Return whether two units are the same; an omitted unit agrees with any."""
-    return not first or not second or first == second
-
-
-def quantities_equal(reference: Quantity, reply: Quantity) -> bool:
-    """Return whether two numbers are equal.
+def quantities_equal(reference: Quantity, reply: Quantity, tolerance: Tolerance = EXACT) -> bool:
+    """Return whether two numbers are equal, or as near as the tolerance allows.
 
     Equality is exact, but 0.333333 equals 1/3 (relative difference up to 1e-6 between a decimal and a ratio), and p %
-    equals p/100 and, as "20" for "20%" is common, p itself from 1 on. A unit may be left out, not changed.
+    equals p/100 and, as "20" for "20%" is common, p itself from 1 on. A unit may be left out, or be another one of the
+    same quantity (60 mm for 6 cm).
     """
-    if not units_agree(reference.unit, reply.unit):
+    factor = conversion(reply.unit, reference.unit)
+    if factor is None:
         return False
-    difference = abs(reference.value - reply.value)
+    wanted, given = reference.value, reply.value * factor
     if reference.percent != reply.percent:
-        share, plain = (reference.value, reply.value) if reference.percent else (reply.value, reference.value)
-        return share == plain * 100 or (share == plain and abs(plain) >= 1)
-    if reference.decimal != reply.decimal and 1 not in (reference.value.denominator, reply.value.denominator):
-        return difference <= RELATIVE_TOLERANCE * abs(reference.value)
-    return difference == 0
+        plain = given if reference.percent else wanted
+        scaled = (wanted, given * 100) if reference.percent else (wanted * 100, given)
+        return tolerance.allows(*scaled) or (abs(plain) >= 1 and tolerance.allows(wanted, given))
+    if reference.decimal != reply.decimal and 1 not in (wanted.denominator, given.denominator):
+        tolerance = Tolerance(tolerance.absolute, max(tolerance.relative, RELATIVE_TOLERANCE))
+    return tolerance.allows(wanted, given)
 
 
 def _parse_number(text: str) -> Quantity | None:

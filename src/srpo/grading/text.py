@@ -6,8 +6,17 @@ import unicodedata
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _DASHES_AND_QUOTES = str.maketrans(
-    {**dict.fromkeys("‐‑‒–—―−﹣－", "-"), **dict.fromkeys("‘’‚‛′", "'"), **dict.fromkeys("“”„‟«»″", '"')}
+    {
+        **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
+        **dict.fromkeys("‘’‚‛′", "'"),
+        **dict.fromkeys("“”„‟«»″", '"'),
+        "。": ".",
+        "、": ",",
+    }
 )
+_TAG = re.compile(r"</?(?:b|strong|em|br|span)\s*/?>")
+_HEADING = re.compile(r"^[^\S\n]*#{1,6}[^\S\n]+", re.MULTILINE)
+_BOLD = re.compile(r"(?<![\w)*])\*\*(?=[^\s*])([^*]{1,200})(?<=[^\s*])\*\*(?![\w(*])")
 _WRAPPERS = (
     re.compile(r"\*\*(?P<inner>[^*]+)\*\*"),
     re.compile(r"\*(?P<inner>[^*]+)\*"),
@@ -21,15 +30,17 @@ _WRAPPERS = (
     re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{(?P<inner>[^{}]+)\}"),
 )
 _LEAD_IN = re.compile(
-    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?\**(?:(?:final|correct|right)\s+)?(?:answer|result)\**"
-    r"\s*(?:is\s*:?|:|=)\**\s*",
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?\**(?:(?:final|correct|right)\s+)?(?:answers?|ans|result)\**"
+    r"(?:\s*(?:is\s*:?|are\s*:?|:|=)\**\s*|\s+(?=[0-9]))|(?:所以|因此)?,?(?:正确|最终)?答案(?:是|为)?\s*:?\s*|=\s*(?=[^=])",
     re.IGNORECASE,
 )
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{|(?<![A-Za-z\\])boxed\{")
+_BOXED_TOKEN = re.compile(r"\\boxed\s+([0-9A-Za-z]{1,20})")
 _ARTICLE = re.compile(
     r"(?:(?:an|the)\s+(?=\S)|a\s+(?=[^\W\d_]{2}))"
 )  # "A 12" and "A B" begin with a label, not an article
 _CLOSING = re.compile(r"(?:[.,;:?\s]|(?<![0-9)}!])!+)+$")  # the mark of a factorial stays
+_HYPHEN = re.compile(r"(?<=[^\W\d_]{3})-(?=[^\W\d_]{3})")
 _SPACE_BESIDE_SYMBOL = re.compile(r"\s*([^\w\s])\s*")
 _SPACE_BEFORE_UNIT = re.compile(r"(?<=[0-9])\s+(?=[a-z])")
 
@@ -44,7 +55,7 @@ def clean(text: str) -> str:
     text = re.sub("[¼-¾⅐-⅞]", lambda char: " " + unicodedata.normalize("NFKC", char.group()).replace("⁄", "/"), text)
     text = unicodedata.normalize("NFKC", text).translate(_DASHES_AND_QUOTES)
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    text = " ".join(text.split())
+    text = " ".join(_HEADING.sub("", text).split())
     while (inner := _unwrapped(text)) != text:
         text = inner
     return text
@@ -55,12 +66,17 @@ def canonical(text: str) -> str:
 
     Case, leading article, closing punctuation, and the space beside a symbol or before a unit do not matter.
     """
+    return _SPACE_BEFORE_UNIT.sub("", canonical_words(text)).strip()
+
+
+def canonical_words(text: str) -> str:
+    """`canonical`, with the space between a number and a word kept, so that words can be found in it."""
     text = text.casefold()
     text = _CLOSING.sub("", text)
     if article := _ARTICLE.match(text):
         text = text[article.end() :]
-    text = _SPACE_BESIDE_SYMBOL.sub(r"\1", text)
-    return _SPACE_BEFORE_UNIT.sub("", text).strip()
+    text = _HYPHEN.sub(" ", text)
+    return _SPACE_BESIDE_SYMBOL.sub(r"\1", text).strip()
 
 
 def unbracketed(text: str) -> str:
@@ -69,13 +85,20 @@ def unbracketed(text: str) -> str:
     return (pair.group(1) or pair.group(2)).strip() if pair else text
 
 
+def same_text(first: str, second: str) -> bool:
+    """Return whether two cleaned answers are the same text, also but for brackets around the whole of one."""
+    return canonical(first) == canonical(second) or canonical(unbracketed(first)) == canonical(unbracketed(second))
+
+
 def _unwrapped(text: str) -> str:
-    text = text.strip()
-    if text[-1:] in (".", ",", ";", ":") and len(text) > 1:
-        text = text[:-1].rstrip()
+    text = " ".join(_HEADING.sub("", _BOLD.sub(r"\1", _TAG.sub(" ", text))).split())
+    text = text.rstrip(" .,;:") or text[-1:]
     for wrapper in _WRAPPERS:
         if whole := wrapper.fullmatch(text):
             text = whole.group("inner").strip()
+    text = text.rstrip("\\").rstrip()
+    if token := _BOXED_TOKEN.fullmatch(text):
+        return token[1]
     if (lead := _LEAD_IN.match(text)) and lead.end() < len(text):
         text = text[lead.end() :]
     boxed = set(_boxed_contents(text))

@@ -1,7 +1,7 @@
 """math-verify in a process of its own, run as a file by client.py; it imports nothing of srpo.
 
-One JSON object a line: in {"reference", "reply", "limit"}, out {"verdict"}. It ends when its input closes, and kills
-itself where a comparison outlives both its limit and the process that asked for it.
+One JSON object a line: in {"reference", "reply", "absolute", "relative", "limit"}, out {"verdict"}. It ends when its
+input closes, and kills itself where a comparison outlives both its limit and the process that asked for it.
 """
 
 import json
@@ -16,8 +16,11 @@ GRACE = 2.0
 TOLERANCE = 1e-6
 
 
-def compare(reference: str, reply: str) -> str:
-    """Return EQUAL, DIFFERENT or UNREADABLE for two LaTeX expressions, each read as a whole and without units."""
+def compare(reference: str, reply: str, absolute: float = 0.0, relative: float = 0.0) -> str:
+    """Return EQUAL, DIFFERENT or UNREADABLE for two LaTeX expressions, each read as a whole and without units.
+
+    The tolerance is for two constants: |reply - reference| <= max(absolute, relative * |reference|).
+    """
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse, verify
 
@@ -29,22 +32,30 @@ def compare(reference: str, reply: str) -> str:
     )
     if not gold or not answer:
         return "UNREADABLE"
-    if not verify(gold, answer, timeout_seconds=None) or _far_apart(gold[0], answer[0]):
+    values = _constants(gold[0], answer[0])
+    if values and (absolute or relative):
+        distance = abs(values[0] - values[1])
+        return "EQUAL" if distance <= max(absolute, relative * abs(values[0])) else "DIFFERENT"
+    if not verify(gold, answer, timeout_seconds=None) or (values and _far_apart(*values)):
         return "DIFFERENT"
     return "EQUAL"
 
 
-def _far_apart(gold: Any, answer: Any) -> bool:
-    """Whether two constants differ relatively: math-verify rounds to 6 decimals, under which all tiny numbers are 0."""
+def _constants(gold: Any, answer: Any) -> tuple[complex, complex] | None:
+    """The values of two expressions without variables, None for anything else."""
     from sympy import Expr
 
     constants = isinstance(gold, Expr) and isinstance(answer, Expr) and not gold.free_symbols | answer.free_symbols
     if not constants:
-        return False
+        return None
     try:
-        first, second = complex(gold.evalf(20)), complex(answer.evalf(20))
+        return complex(gold.evalf(20)), complex(answer.evalf(20))
     except (TypeError, ValueError, ArithmeticError):
-        return False
+        return None
+
+
+def _far_apart(first: complex, second: complex) -> bool:
+    """Whether two constants differ relatively: math-verify rounds to 6 decimals, under which all tiny numbers are 0."""
     return abs(first - second) > TOLERANCE * max(abs(first), abs(second))
 
 
@@ -80,7 +91,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         _alarm(request["limit"] + GRACE)
-        verdict = compare(request["reference"], request["reply"])
+        verdict = compare(request["reference"], request["reply"], request["absolute"], request["relative"])
         _alarm(0)
         os.write(answers, json.dumps({"verdict": verdict}).encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""What `srpo train` shows: the plan, a progress bar (or lines, where there is no terminal), the summary."""
+"""What a training command shows: the plan, a progress bar (or lines, where there is no terminal), the summary."""
 
 import time
 from typing import Any
@@ -49,10 +49,17 @@ def show_summary(console: Console, before: dict[str, float], after: dict[str, fl
 
 
 class ProgressCallback(TrainerCallback):
-    """A live bar with the figures of the last step; in a file or a pipe, a dozen lines over the run."""
+    """A live bar with the figures of the last step; in a file or a pipe, a dozen lines over the run.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where to show it.
+        columns: heading -> (name in the trainer's log, format) of each figure.
+        legend: what the figures mean.
+    """
+
+    def __init__(self, console: Console, columns: Columns | None = None, legend: str = LEGEND) -> None:
         self.console = console
+        self.columns, self.legend = columns or COLUMNS, legend
         self.bar: Progress | None = None
         self.started = 0.0
         self.first_step = 0
@@ -62,7 +69,7 @@ class ProgressCallback(TrainerCallback):
         self.started, self.first_step = time.perf_counter(), state.global_step
         if not state.is_world_process_zero:
             return
-        self.console.print(LEGEND, soft_wrap=True)
+        self.console.print(self.legend, soft_wrap=True)
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("[bold]step"),
@@ -77,12 +84,12 @@ class ProgressCallback(TrainerCallback):
             self.task = self.bar.add_task("train", total=state.max_steps, completed=state.global_step, figures="")
             self.bar.start()
         else:
-            self.console.print("  ".join(["step".rjust(9), *COLUMNS, "s/step", "time left"]), soft_wrap=True)
+            self.console.print("  ".join(["step".rjust(9), *self.columns, "s/step", "time left"]), soft_wrap=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         # With several updates a generation, only the first of them has figures of the rollouts.
-        known = {name: (logs or {}).get(key) for name, (key, _) in COLUMNS.items()}
-        self.latest |= {name: COLUMNS[name][1].format(value) for name, value in known.items() if value is not None}
+        known = {name: (logs or {}).get(key) for name, (key, _) in self.columns.items()}
+        self.latest |= {name: self.columns[name][1].format(value) for name, value in known.items() if value is not None}
         if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
         done = max(1, state.global_step - self.first_step)
@@ -94,7 +101,7 @@ class ProgressCallback(TrainerCallback):
         elif state.global_step in (1, state.max_steps) or state.global_step % max(1, state.max_steps // LINES) == 0:
             left = pace * (state.max_steps - state.global_step)
             step = f"{state.global_step}/{state.max_steps}".rjust(9)
-            cells = [self.latest.get(name, "-").rjust(len(name)) for name in (*COLUMNS, "s/step")]
+            cells = [self.latest.get(name, "-").rjust(len(name)) for name in (*self.columns, "s/step")]
             self.console.print("  ".join([step, *cells, clock(left).rjust(9)]), soft_wrap=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -1,7 +1,8 @@
 """The run directory: what was asked, on what, what came out.
 
-config.yaml             options that differ from the defaults; `srpo train --config` repeats the run
+config.yaml             options that differ from the defaults; `srpo train --config` (or warmup) repeats the run
 environment.json        versions, machine, seeds, command line
+bad_rows.json           rows that were left out (--on_bad_rows skip), with reason and remedy; only where there are some
 metrics.jsonl           one JSON object per logged step
 rollouts/step_N.parquet sampled rollouts, token by token
 checkpoint-N/           TRL's checkpoints
@@ -49,12 +50,12 @@ def non_default(*parts: Any) -> dict[str, Any]:
     return changed
 
 
-def write_header(run: Path, config: dict[str, Any], *, seed: int, arguments: list[str]) -> None:
-    """Write config.yaml and environment.json."""
+def write_header(run: Path, config: dict[str, Any], *, seed: int, arguments: list[str], command: str = "train") -> None:
+    """Write config.yaml and environment.json of a run of `srpo COMMAND`."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=True, allow_unicode=True), encoding="utf-8")
     environment = {
-        "command": ["srpo", "train", *arguments],
+        "command": ["srpo", command, *arguments],
         "seed": seed,
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),

@@ -16,6 +16,9 @@ SCHEMA = pa.schema(
         ("row_id", pa.string()),
         ("question", pa.string()),
         ("reference", pa.string()),
+        ("alternatives", pa.list_(pa.string())),
+        ("options", pa.list_(pa.string())),
+        ("task", pa.string()),
         ("image", pa.binary()),
         ("completion", pa.string()),
         ("rewards", pa.map_(pa.string(), pa.float32())),
@@ -31,9 +34,10 @@ SCHEMA = pa.schema(
 class RolloutFile:
     """Observer of `SRPOTrainer` that saves rollouts of some steps to rollouts/step_N.parquet.
 
-    One row per rollout: the data row, the first image (PNG, in the first rollout of its prompt only), the reply, its
-    rewards and advantage, and for each token its text, role (0 neutral, 1 perception, 2 reasoning), gap in nats and
-    weight. Gaps are null in a rollout without an advantage, which is not scored.
+    One row per rollout: what `srpo rewards explain` needs of the data row, the first image (PNG, in the first rollout
+    of its prompt only), the reply, its rewards and advantage, and for each token its text, role (0 neutral, 1
+    perception, 2 reasoning), gap in nats and weight. Gaps are null in a rollout without an advantage, which is not
+    scored.
 
     Args:
         run: the run directory.
@@ -69,6 +73,9 @@ class RolloutFile:
             "row_id": str(row.get("id", "")),
             "question": str(row.get("question", "")),
             "reference": str(row.get("answer", "")),
+            "alternatives": _texts(row.get("alternatives")),
+            "options": _texts(row.get("options")),
+            "task": str(row.get("task") or ""),
             "image": _png(row) if first else None,
             "completion": text,
             "rewards": [(name, values[i]) for name, values in credit.rewards.items() if values[i] is not None],
@@ -78,6 +85,10 @@ class RolloutFile:
             "gaps": credit.gaps[i, :length].tolist() if credit.learns[i] else None,
             "weights": credit.weights[i, :length].tolist(),
         }
+
+
+def _texts(values: Any) -> list[str]:
+    return [str(value) for value in values or ()]
 
 
 def _png(row: dict[str, Any]) -> bytes | None:
