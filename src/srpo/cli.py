@@ -51,5 +51,5 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # the imported module, because a command's UsageError is not that of __main__
+    sys.exit(importlib.import_module("srpo.cli").main())

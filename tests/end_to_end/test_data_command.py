@@ -66,12 +66,12 @@ def test_a_bad_row_is_named_with_reason_and_remedy(name, tmp_path, capsys):
     assert len(find["remedy"]) > 5
 
 
-# What only the check finds, because it needs the model's tokens, or all rows at once.
+# What loading cannot see, because it needs the model's tokens, or all rows at once.
 BY_THE_CHECK = ("question_token", "prompt_length", "row_contradicts", "row_in_eval")
-BY_TRAINING = [
-    name for name, bad in BAD_ROWS.items() if KINDS[bad.kind][0] == "refused" and bad.kind not in BY_THE_CHECK
+REFUSED_NAMES = [name for name, bad in BAD_ROWS.items() if KINDS[bad.kind][0] == "refused"]
+BY_LOADING = [
+    name for name in REFUSED_NAMES if not BAD_ROWS[name].pictures and BAD_ROWS[name].kind not in BY_THE_CHECK
 ]
-BY_LOADING = [name for name in BY_TRAINING if not BAD_ROWS[name].pictures]
 
 
 @pytest.mark.parametrize("name", BY_LOADING)
@@ -82,11 +82,13 @@ def test_loading_refuses_the_row_or_skips_just_this_one(name, tmp_path):
     assert load(tmp_path, on_bad_rows="skip")["id"][:] == [f"good{i}" for i in range(GOOD)]
 
 
-@pytest.mark.parametrize("name", BY_TRAINING)
+@pytest.mark.parametrize("name", REFUSED_NAMES)
 def test_training_refuses_the_row_or_skips_just_this_one(name, tmp_path, capsys):
     (tmp_path / "set").mkdir()
     BAD_ROWS[name].write(tmp_path / "set")
-    train = ["train", "--model", "tiny", "--dataset", "set", "--eval_rows", "0", "--dry_run", "true", "--bf16", "false"]
+    eval_rows = "8" if BAD_ROWS[name].evaluation else "0"
+    train = ["train", "--model", "tiny", "--dataset", "set", "--eval_rows", eval_rows, "--dry_run", "true"]
+    train += [*BAD_ROWS[name].arguments, "--bf16", "false"]
     train += ["--per_device_train_batch_size", "2", "--num_generations", "2"]
     assert main(train) == 2
     said = capsys.readouterr().err

@@ -38,7 +38,7 @@ def import_reward(path: str) -> RewardFunction:
             f"reward function {path!r} cannot be imported ({type(error).__name__}: {error}); {REMEDY}"
         ) from error
     if isinstance(function, type) or not callable(function):
-        kind = "class" if isinstance(function, type) else type(function).__name__
+        kind = "class" if isinstance(function, type) else f"value of type {type(function).__name__}"
         raise UsageError(f"reward function {path!r} is a {kind} and must be a function")
     return function
 

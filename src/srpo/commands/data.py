@@ -17,13 +17,13 @@ from srpo.cli import UsageError
 from srpo.commands.arguments import DEFAULTS, DataArguments, JobArguments, parse_options
 from srpo.commands.data_report import show_report
 from srpo.commands.help import described, own_options, section
-from srpo.commands.model import resolve_model, settle_opened_block
+from srpo.commands.model import model_view, resolve_model, settle_opened_block
 from srpo.commands.output import quiet
 from srpo.commands.rows import load_options
 from srpo.config import SRPOConfig
 from srpo.data import DataError, world
 from srpo.data.check import check
-from srpo.data.lengths import ModelView, PromptMeter
+from srpo.data.lengths import ModelView
 from srpo.data.loading import WORLD, Loaded, open_rows
 from srpo.data.mixture import is_mixture
 from srpo.data.presets import PRESETS, find_preset
@@ -97,8 +97,7 @@ def _view(model: ModelConfig, config: SRPOConfig, response_format: ResponseForma
         return None
     _, model_config, processor = resolve_model(model, trust_remote_code=config.trust_remote_code)
     settle_opened_block(processor, response_format)
-    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    return ModelView(model.model_name_or_path, PromptMeter(processor), context, config.max_completion_length or 0)
+    return model_view(model.model_name_or_path, model_config, processor, config.max_completion_length or 0)
 
 
 def _open(arguments: DataArguments, options: dict[str, Any]) -> tuple[dict[str, Loaded], str | None]:

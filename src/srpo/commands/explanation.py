@@ -17,6 +17,7 @@ from srpo.grading.text import clean
 from srpo.rewards import RewardError, grade_reply, reference_text
 from srpo.roles import ResponseFormat
 
+MAX_COMPLETION_LENGTH = 512  # of a run that does not say, as in SRPOConfig
 SHOWN = 400  # characters of a block
 
 
@@ -42,7 +43,7 @@ class Scheme:
     names: list[str]
     weights: list[float] | None = None
     response_format: ResponseFormat = field(default_factory=ResponseFormat)
-    max_completion_length: int = 256
+    max_completion_length: int = MAX_COMPLETION_LENGTH
 
 
 @dataclass(frozen=True)

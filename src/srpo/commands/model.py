@@ -7,6 +7,7 @@ from trl import ModelConfig
 
 from srpo import tiny
 from srpo.cli import UsageError
+from srpo.data.lengths import ModelView, PromptMeter
 from srpo.prompts import close_block, opened_block
 from srpo.roles import ResponseFormat
 
@@ -88,3 +89,9 @@ def settle_opened_block(processor: Any, response_format: ResponseFormat) -> str 
         f"the chat template opens <{tag}>, which is closed at once, so that replies begin with "
         f"{response_format.block('perception')[0]} (other tags in --response_format keep it open)"
     )
+
+
+def model_view(name: str, model_config: Any, processor: Any, completion: int) -> ModelView:
+    """What of a model decides whether it can read a row; `completion`: tokens that a reply may have."""
+    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    return ModelView(name, PromptMeter(processor), context, completion)

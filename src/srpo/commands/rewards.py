@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from srpo.cli import UsageError
-from srpo.commands.explanation import Case, Scheme, score, show, total
+from srpo.commands.explanation import MAX_COMPLETION_LENGTH, Case, Scheme, score, show, total
 from srpo.roles import ResponseFormat
 
 USAGE = """usage: srpo rewards explain --reply TEXT|FILE --answer REFERENCE [--options JSON] [--task TASK]
@@ -176,7 +176,7 @@ def _scheme(given: argparse.Namespace, config: dict[str, Any]) -> Scheme:
         names=list(names),
         weights=given.reward_weights or (None if given.reward_funcs else config.get("reward_weights")),
         response_format=_response_format(given.response_format or config.get("response_format")),
-        max_completion_length=config.get("max_completion_length") or 256,
+        max_completion_length=config.get("max_completion_length") or MAX_COMPLETION_LENGTH,
     )
 
 

@@ -3,18 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 
 from srpo.cli import UsageError
 from srpo.commands.arguments import DataArguments, Job
 from srpo.data import DataError, load, load_splits, parse_columns
+from srpo.data.check import check
 from srpo.data.inspection import find_bad_images
-from srpo.data.loading import hold_out
+from srpo.data.lengths import ModelView
+from srpo.data.loading import WORLD, Loaded, hold_out
 from srpo.data.problems import REFUSED, BadRow, kind_counts, summary
 from srpo.prompts import STYLES
 from srpo.roles import ResponseFormat
 
-DECODE_UP_TO = 2000  # rows; of a larger set only the headers of the images are read before training
+CHECK_UP_TO = 2000  # rows; of a larger set only the headers of the images are read before training
 
 
 @dataclass
@@ -60,15 +62,15 @@ def load_options(arguments: DataArguments, response_format: ResponseFormat, seed
     }
 
 
-def load_data(job: Job, response_format: ResponseFormat) -> Rows:
-    """The rows of a training run, with every image checked.
+def load_data(job: Job, response_format: ResponseFormat, view: ModelView | None = None) -> Rows:
+    """The rows of a training run, checked as `load_rows` does.
 
     Raises:
         UsageError: for anything wrong with the data, in the words of the loader, and for too few rows.
     """
     if job.arguments.streaming and job.config.max_steps <= 0:
         raise UsageError("streaming needs max_steps, because a stream does not say how long it is; give --max_steps N")
-    loaded = load_rows(job.arguments, job.arguments.eval_rows, response_format, job.config.data_seed or 0)
+    loaded = load_rows(job.arguments, job.arguments.eval_rows, response_format, job.config.data_seed or 0, view)
     prompts = (job.config.generation_batch_size or 1) // (job.config.num_generations or 1)
     if not job.arguments.streaming and len(loaded.train) < prompts:
         raise UsageError(
@@ -78,8 +80,17 @@ def load_data(job: Job, response_format: ResponseFormat) -> Rows:
     return loaded
 
 
-def load_rows(arguments: DataArguments, eval_rows: int, response_format: ResponseFormat, seed: int = 0) -> Rows:
-    """Rows to train on and `eval_rows` held-out rows (None for 0), with every image checked.
+def load_rows(
+    arguments: DataArguments,
+    eval_rows: int,
+    response_format: ResponseFormat,
+    seed: int = 0,
+    view: ModelView | None = None,
+) -> Rows:
+    """Rows to train on and `eval_rows` held-out rows (None for 0).
+
+    Up to CHECK_UP_TO rows are checked as `srpo data check` does it, with what the model cannot read where `view` is
+    given. Of a larger set the headers of the images are read; of a stream nothing, until its rows are met.
 
     Raises:
         UsageError: for anything wrong with the data, in the words of the loader.
@@ -88,15 +99,15 @@ def load_rows(arguments: DataArguments, eval_rows: int, response_format: Respons
         raise UsageError(f"eval_rows {eval_rows} must be 0 or more; 0 evaluates nothing")
     if arguments.on_bad_rows not in ("refuse", "skip"):
         raise UsageError(f"on_bad_rows {arguments.on_bad_rows!r} must be refuse or skip")
-    skipped: list[BadRow] = []
+    rows = Rows(None, None)
     options = load_options(arguments, response_format, seed) | {"streaming": arguments.streaming}
-    options["on_bad_rows"] = skipped.extend if arguments.on_bad_rows == "skip" else "refuse"
+    options["on_bad_rows"] = rows.skipped.extend if arguments.on_bad_rows == "skip" else "refuse"
     try:
-        train, held_out = _load(arguments, eval_rows, options)
-        train, held_out = (_with_good_images(part, skipped, arguments) for part in (train, held_out))
+        rows.train, rows.held_out = _load(arguments, eval_rows, options)
+        _leave_bad_rows_out(rows, arguments, view)
     except DataError as error:
         raise UsageError(str(error)) from error
-    return Rows(train, held_out, skipped)
+    return rows
 
 
 def _load(arguments: DataArguments, eval_rows: int, options: dict[str, Any]) -> tuple[Any, Dataset | None]:
@@ -114,21 +125,36 @@ def _load(arguments: DataArguments, eval_rows: int, options: dict[str, Any]) -> 
     return train, load(name, arguments.dataset_test_split, rows=eval_rows, **options | {"streaming": False})
 
 
-def _with_good_images(part: Any, skipped: list[BadRow], arguments: DataArguments) -> Any:
-    """The rows whose images can be read; the others go to `skipped`, or DataError lists them. A stream as it is."""
-    if part is None or isinstance(part, IterableDataset):
-        return part
-    bad = [find for find in find_bad_images(part, decode=len(part) <= DECODE_UP_TO) if find.severity == REFUSED]
-    if not bad:
-        return part
-    if arguments.on_bad_rows == "refuse":
+def _leave_bad_rows_out(rows: Rows, arguments: DataArguments, view: ModelView | None) -> None:
+    """Check rows that are there already; those that cannot be used go to `skipped`, or DataError lists them."""
+    parts = {"train": rows.train, "held_out": rows.held_out}
+    present = {split: part for split, part in parts.items() if isinstance(part, Dataset)}
+    if arguments.dataset_name.split("/")[0] == WORLD:
+        return
+    bad = _refused(arguments, present, view)
+    finds = [find for of_split in bad.values() for find in of_split]
+    if finds and arguments.on_bad_rows == "refuse":
         raise DataError(
-            f"{summary(bad)}; srpo data check lists every such row of {arguments.dataset_name}, --on_bad_rows skip "
+            f"{summary(finds)}; srpo data check lists every such row of {arguments.dataset_name}, --on_bad_rows skip "
             "leaves them out"
         )
-    skipped += bad
-    rows = {find.row for find in bad}
-    kept = part.select([i for i, row_id in enumerate(part["id"]) if row_id not in rows])
-    if len(kept) == 0:
-        raise DataError(f"{arguments.dataset_name} has no row that can be used: {summary(bad)}")
-    return kept
+    rows.skipped += finds
+    for split, of_split in bad.items():
+        left_out = {find.row for find in of_split}
+        kept = [i for i, row_id in enumerate(present[split]["id"]) if row_id not in left_out] if left_out else None
+        if kept == []:
+            raise DataError(f"{arguments.dataset_name} has no row that can be used: {summary(of_split)}")
+        if kept is not None:
+            setattr(rows, split, present[split].select(kept))
+
+
+def _refused(arguments: DataArguments, parts: dict[str, Dataset], view: ModelView | None) -> dict[str, list[BadRow]]:
+    """What is wrong with the rows of each split, noted finds left out."""
+    if sum(map(len, parts.values())) <= CHECK_UP_TO:
+        splits = {split: Loaded(part) for split, part in parts.items()}
+        train = "train" if len(parts) > 1 else None
+        report = check(arguments.dataset_name, splits, train=train, model=view)
+        found = {split.split: split.bad for split in report.splits}
+    else:
+        found = {split: find_bad_images(part, decode=len(part) <= CHECK_UP_TO) for split, part in parts.items()}
+    return {split: [find for find in bad if find.severity == REFUSED] for split, bad in found.items()}

@@ -16,7 +16,7 @@ from trl import get_peft_config, get_quantization_config
 from srpo.cli import UsageError
 from srpo.commands.arguments import DEFAULTS, Job, parse
 from srpo.commands.help import show_help
-from srpo.commands.model import check_tags, resolve_model, settle_opened_block
+from srpo.commands.model import check_tags, model_view, resolve_model, settle_opened_block
 from srpo.commands.output import REFUSALS, quiet, run_directory
 from srpo.commands.plan import describe
 from srpo.commands.prompt_view import show_prompts
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)
     template = settle_opened_block(processor, response_format)
-    rows = load_data(job, response_format)
+    view = model_view(job.model.model_name_or_path or "tiny", model_config, processor, job.config.max_completion_length or 0)
+    rows = load_data(job, response_format, view)
     settings = {**non_default(job.arguments, job.config, job.model), **{k: getattr(job.config, k) for k in DEFAULTS}}
     rewards = make_rewards(job, response_format, rows.train)
     run = run_directory(
