@@ -21,7 +21,9 @@ bench: $(READY)
 	$(BIN)/python -m bench.scoring
 	$(BIN)/python -m bench.step
 	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench.tables
+	$(BIN)/python -m bench.tables --page docs/recipes.md
 
 model: $(READY)
 	$(BIN)/python -m srpo.tiny.cold_start src/srpo/tiny/model

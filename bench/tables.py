@@ -93,11 +93,25 @@ def scaling(results: dict[str, Any]) -> str:
     return rows_of(["axis", "values", "seconds", "exponent", "of the last two"], rows)
 
 
+def memory(results: list[dict[str, Any]]) -> str:
+    """Measured and estimated MiB, one line a setting and phase."""
+    rows = [
+        [
+            one["setting"],
+            one["phase"],
+            *(f"{one[name] / 2**20:.0f}" for name in ("measured", "predicted")),
+            f"{one['predicted'] / one['measured']:.2f}",
+        ]
+        for one in results
+    ]
+    return rows_of(["setting", "phase", "measured MiB", "estimate MiB", "estimate / measured"], rows)
+
+
 def section(name: str, folder: Path) -> str:
     """The table of one result file and how it was made."""
     record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     kind = record["bench"].split("-")[0]
-    made = {"scoring": scoring, "step": step, "scaling": scaling}[kind](record["results"])
+    made = {"scoring": scoring, "step": step, "scaling": scaling, "memory": memory}[kind](record["results"])
     options = " ".join(
         f"--{k} {v}" for k, v in record["options"].items() if k != "output" and v not in ("False", "True")
     )

@@ -3,7 +3,7 @@
 How it departs from `trl.GRPOTrainer`:
 1. after TRL generated and scored a batch, `advantages` (B,) becomes (B, T), weighted by role credit;
 2. rows of text and rows of images may share a batch;
-3. placeholder tokens of images and videos are never sampled;
+3. placeholder tokens of images and videos are never sampled, and a colocated vLLM is given one for an image;
 4. `freeze_vision_tower` leaves the vision tower out of training;
 5. resuming loads the weights of models that are saved under other names than they have (`srpo.checkpoints`);
 6. a step whose gradient is not finite is skipped, and several in a row end the run (`srpo.guard`);
@@ -34,6 +34,7 @@ from srpo.guard import NonFiniteGuard, StructureWatch
 from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
 from srpo.pixels import CorruptedVision, Prompts, corruption_options, padded_per_rollout
 from srpo.roles import ResponseFormat, Role, token_roles
+from srpo.rollout_prompts import ColocatedPrompts
 from srpo.scoring import Scorer, has_dropout
 from srpo.skipping import RowsToRun
 from srpo.vision import (
@@ -46,7 +47,7 @@ from srpo.vision import (
 )
 
 
-class SRPOTrainer(GRPOTrainer):
+class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
     """Train a vision-language model with SRPO; a drop-in for `trl.GRPOTrainer`.
 
     Every argument is GRPOTrainer's; `args` is an `SRPOConfig`. With `credit="uniform"` or `credit_strength=0` the loss

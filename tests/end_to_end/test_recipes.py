@@ -4,6 +4,7 @@ import difflib
 import importlib.resources
 import json
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 from srpo.cli import main
 from srpo.commands.arguments import parse
 from srpo.commands.memory import setup_of
-from srpo.memory import Prompts, describe_memory, model_shape
+from srpo.memory import Prompts, describe_memory, estimate, model_shape
 from tests.published import CONFIGS, LARGEST_IMAGE
 
 FOLDER = Path(str(importlib.resources.files("srpo"))) / "recipes"
@@ -38,6 +39,28 @@ def options_of(recipe):
 
 def layout_of(recipe):
     return next(layout for name, layout in PUBLISHED_LAYOUTS.items() if f"/{name}-" in options_of(recipe)["model"])
+
+
+def estimated(recipe):
+    """The estimate of a recipe and its job, for prompts with the largest image."""
+    job = parse(["--config", f"recipes/{recipe}.yaml"])
+    tokens, patches, pixel_bytes = LARGEST_IMAGE[layout_of(recipe)]
+    completion = job.config.max_completion_length
+    prompts = Prompts(tokens + TEXT_TOKENS, tokens, patches, AVERAGE_IMAGE * pixel_bytes, completion)
+    shape = model_shape(CONFIGS[options_of(recipe)["model"]]())
+    return job, shape, prompts
+
+
+@pytest.fixture(scope="module")
+def models(layout_folders, tmp_path_factory):
+    """Layout -> tiny model with the context of the published ones, 8,192 tokens or more."""
+    root = tmp_path_factory.mktemp("models")
+    for layout in PUBLISHED_LAYOUTS.values():
+        shutil.copytree(layout_folders[layout], root / layout)
+        config = json.loads((root / layout / "config.json").read_text())
+        config["text_config"]["max_position_embeddings"] = 8192
+        (root / layout / "config.json").write_text(json.dumps(config))
+    return {layout: str(root / layout) for layout in PUBLISHED_LAYOUTS.values()}
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +125,8 @@ def test_the_header_tells_the_prompts_of_a_generation_and_of_an_update(recipe):
 
 @pytest.mark.parametrize("recipe", [f"{name}-srpo" for name in PAIRS])
 def test_a_recipe_fits_the_gpu_in_its_name(recipe):
-    job = parse(["--config", f"recipes/{recipe}.yaml"])
+    job, shape, prompts = estimated(recipe)
     assert f"x{job.arguments.gpu_memory:g}gb" in recipe
-    tokens, patches, pixel_bytes = LARGEST_IMAGE[layout_of(recipe)]
-    prompts = Prompts(
-        tokens + TEXT_TOKENS, tokens, patches, AVERAGE_IMAGE * pixel_bytes, job.config.max_completion_length
-    )
-    shape = model_shape(CONFIGS[options_of(recipe)["model"]]())
     lines = describe_memory(shape, prompts, setup_of(job, shape))
     assert lines[-1].startswith("fits into"), lines
 
@@ -135,10 +153,10 @@ def test_accelerate_reads_its_files(name):
 
 
 @pytest.mark.parametrize("recipe", TWINS)
-def test_a_dry_run_checks_everything(recipe, layout_folders, virl39k, tmp_path, monkeypatch, capsys):
+def test_a_dry_run_checks_everything(recipe, models, virl39k, tmp_path, monkeypatch, capsys):
     """A tiny model of the same layout and a small file in place of model and data; nothing else is changed."""
     monkeypatch.chdir(tmp_path)
-    model = layout_folders[layout_of(recipe)]
+    model = models[layout_of(recipe)]
     arguments = ["--config", f"recipes/{recipe}.yaml", "--model", model, "--dataset", str(virl39k), "--dry_run"]
     assert main(["train", *arguments]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -151,9 +169,9 @@ def test_a_dry_run_checks_everything(recipe, layout_folders, virl39k, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_that_cannot_fit_is_told_so(layout_folders, virl39k, tmp_path, monkeypatch, capsys):
+def test_a_run_that_cannot_fit_is_told_so(models, virl39k, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = ["--config", f"{PAIRS[0]}-srpo.yaml", "--model", layout_folders[layout_of(f"{PAIRS[0]}-srpo")]]
+    config = ["--config", f"{PAIRS[0]}-srpo.yaml", "--model", models[layout_of(f"{PAIRS[0]}-srpo")]]
     assert main(["train", *config, "--dataset", str(virl39k), "--gpu_memory", "0.5", "--dry_run"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "will NOT fit into 0.5 GiB" in shown
@@ -165,3 +183,27 @@ def test_flags_win_over_the_recipe():
     job = parse(["--config", f"recipes/{PAIRS[0]}-srpo.yaml", "--gpu_memory", "141", "--gpus", "2"])
     shape = model_shape(CONFIGS[options_of(f"{PAIRS[0]}-srpo")["model"]]())
     assert (setup_of(job, shape).gpu_memory, setup_of(job, shape).gpus) == (141, 2)
+
+
+def test_the_page_lists_every_recipe_with_its_prompts_and_its_estimate():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w.-]+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == PAIRS
+    for name in PAIRS:
+        job, shape, prompts = estimated(f"{name}-srpo")
+        setup = setup_of(job, shape)
+        generation, update, gpus, _ = PROMPTS_LINE.search(text_of(f"{name}-srpo")).groups()
+        sizes = " / ".join(
+            f"{estimate(shape, prompts, setup).gib(phase):.0f}" for phase in ("generation", "contrasts", "update")
+        )
+        trained = "LoRA" if setup.adapter_parameters else "whole"
+        row = f"| `{name}` | {gpus} x {setup.gpu_memory:g} GB | {trained} | {setup.sharding} | {setup.vllm or '–'} "
+        assert f"{row}| {generation} / {update} | {sizes} |" in page
+
+
+def test_commands_of_the_page_name_recipes_that_are_there():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"recipes/([\w./-]+\.yaml)", page)) - {"NAME.yaml"}
+    assert named
+    for path in named:
+        assert (FOLDER / path).exists()
