@@ -21,6 +21,7 @@ SIGNATURES = {
     GRPOTrainer.__init__: ["self", "model", "reward_funcs", "args", "train_dataset", "eval_dataset"],
     GRPOTrainer._generate_and_score_completions: ["self", "inputs"],
     GRPOTrainer._generate: ["self", "prompts"],
+    GRPOTrainer._tokenize_prompts: ["self", "prompts"],
     GRPOTrainer._generate_single_turn: ["self", "prompt_ids", "images", "multimodal_fields", "num_generations"],
     GRPOTrainer._compute_loss: ["self", "model", "inputs"],
     Trainer._load_from_checkpoint: ["self", "resume_from_checkpoint", "model"],
