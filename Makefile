@@ -22,6 +22,7 @@ bench: $(READY)
 	$(BIN)/python -m bench.step
 	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.first_step
 	$(BIN)/python -m bench.tables
 	$(BIN)/python -m bench.tables --page docs/recipes.md
 

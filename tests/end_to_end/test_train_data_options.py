@@ -103,6 +103,13 @@ def test_images_are_shrunk_to_max_pixels(rows, capsys):
     assert "max_pixels 0 must be positive" in capsys.readouterr().err
 
 
+def test_prompts_must_fit_what_vllm_may_read(rows, capsys):
+    arguments = ["--dataset", "good.jsonl", *SMALL, "--use_vllm", "true", "--vllm_max_model_length", 100, "--dry_run"]
+    assert run(*arguments, "--max_completion_length", 8) == 0
+    assert run(*arguments, "--max_completion_length", 60) == 2
+    assert "is more than the model's context of 100" in capsys.readouterr().err
+
+
 @pytest.fixture
 def thinking_model(tmp_path):
     """The tiny model with a chat template that opens a think block, as reasoning models have."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bench.first_step import first_rollouts, write_rows
 from bench.harness import Scoring, Setting, peak_bytes, ready
 
 
@@ -20,3 +21,11 @@ def test_both_ways_score_the_same_and_the_floor_runs(model, changed):
         assert at.any()
         torch.testing.assert_close(shared[name][at], plain[name][at], atol=1e-5, rtol=0)
     assert peak_bytes(work.floor) > 0
+
+
+@pytest.mark.parametrize("layout", ["jsonl", "parquet"])
+def test_the_first_step_is_timed(tmp_path, layout):
+    data = write_rows(tmp_path, 12, 3, layout)
+    found = first_rollouts(data, 12, tmp_path)
+    assert 1 < found["seconds"] < 600
+    assert 0.1 < found["anonymous_gib"] < found["resident_gib"]

@@ -24,6 +24,7 @@ SMALL = ModelShape(
     parameters=1000,
     vision_parameters=200,
     head_parameters=80,
+    tied_head=False,
     linear_layers=(("model.language_model.layers.0.q_proj", 8, 8), ("model.visual.blocks.0.attn.qkv", 8, 24)),
     patch=8,
 )
@@ -174,7 +175,7 @@ def test_remedies_come_in_order_until_it_fits(qwen_7b):
     lines = describe_memory(qwen_7b, prompts, setup)
     start = next(i for i, line in enumerate(lines) if line.startswith("will NOT fit into 24 GiB"))
     words = [line.split(" (")[0] for line in lines[start + 1 :]]
-    assert words[:3] == ["- LoRA", "- 1 rollout a pass", "- gradient checkpointing"]
+    assert words[:3] == ["- 1 rollout a pass", "- gradient checkpointing", "- LoRA"]
     assert lines[-1].endswith("which fits")
     sizes = [float(line.split(": ")[-1].split(" GiB")[0]) for line in lines[start + 1 :]]
     assert sizes == sorted(sizes, reverse=True)
@@ -186,8 +187,17 @@ def test_remedies_of_many_gpus_name_sharding_and_sleep(qwen_7b):
     prompts = Prompts(1500, 1280, 5120, 24e6, 2048)
     setup = Setup(gpus=8, sharding="ddp", weight_bytes=2, rollouts_per_pass=1, vllm="colocate", gpu_memory=24)
     text = "\n".join(describe_memory(qwen_7b, prompts, replace(setup, vllm_gpu_memory_utilization=0.7)))
-    assert text.index("LoRA") < text.index("fsdp2.yaml")
+    assert text.index("fsdp2.yaml") < text.index("LoRA")  # what changes no result comes first
     assert "8 GPUs with nothing sharded" in text
+
+
+def test_zero_3_keeps_its_gradients_between_steps(qwen_7b):
+    parts = {
+        sharding: estimate(qwen_7b, PROMPTS, Setup(gpus=8, sharding=sharding, weight_bytes=2)).phases["generation"]
+        for sharding in ("zero2", "zero3")
+    }
+    assert "gradients" not in parts["zero2"]
+    assert parts["zero3"]["gradients"] == pytest.approx(qwen_7b.parameters * 4 / 8)
 
 
 def test_a_share_of_vllm_that_cannot_hold_the_weights_is_named(qwen_7b):

@@ -79,6 +79,20 @@ class TestReplies:
         row = world.generate(rows=1)[0] | {"reasoning": "it is plain"}
         assert "<think> it is plain </think>" in true_reply(row, FORMAT)
 
+    @pytest.mark.parametrize(
+        ("answer", "options", "stated"),
+        [
+            ("4", ["6", "3", "4", "2"], "C"),
+            ("B", ["6", "3"], "B"),
+            ("A, C", ["x", "y", "z"], "A, C"),
+            ("large", ["small", "Large"], "B"),
+            ("4", [], "4"),
+        ],
+    )
+    def test_the_answer_among_options_is_its_letter(self, answer, options, stated):
+        row = {"perception": "red 4", "reasoning": "4 = 4", "answer": answer, "options": options}
+        assert f"<answer> {stated} </answer>" in true_reply(row, FORMAT)
+
     def test_verdicts(self):
         good = write_reply("red 4", "4 = 4", "4", FORMAT)
         replies = [good, "<answer> 4 </answer>", write_reply("red 4", "5", "5", FORMAT), "", good]

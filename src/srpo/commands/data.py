@@ -97,7 +97,7 @@ def _view(model: ModelConfig, config: SRPOConfig, response_format: ResponseForma
         return None
     _, model_config, processor = resolve_model(model, trust_remote_code=config.trust_remote_code)
     settle_opened_block(processor, response_format)
-    return model_view(model.model_name_or_path, model_config, processor, config.max_completion_length or 0)
+    return model_view(model.model_name_or_path, model_config, processor, config)
 
 
 def _open(arguments: DataArguments, options: dict[str, Any]) -> tuple[dict[str, Loaded], str | None]:

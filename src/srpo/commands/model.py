@@ -3,7 +3,7 @@
 from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
-from trl import ModelConfig
+from trl import GRPOConfig, ModelConfig
 
 from srpo import tiny
 from srpo.cli import UsageError
@@ -91,7 +91,9 @@ def settle_opened_block(processor: Any, response_format: ResponseFormat) -> str 
     )
 
 
-def model_view(name: str, model_config: Any, processor: Any, completion: int) -> ModelView:
-    """What of a model decides whether it can read a row; `completion`: tokens that a reply may have."""
+def model_view(name: str, model_config: Any, processor: Any, config: GRPOConfig) -> ModelView:
+    """What of a model, as a run uses it, decides whether it can read a row."""
     context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    return ModelView(name, PromptMeter(processor), context, completion)
+    limits = [context, config.vllm_max_model_length if config.use_vllm else None]
+    context = min(filter(None, limits), default=None)
+    return ModelView(name, PromptMeter(processor), context, config.max_completion_length or 0)

@@ -49,8 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)
     template = settle_opened_block(processor, response_format)
-    shown_name, completion = job.model.model_name_or_path or "tiny", job.config.max_completion_length or 0
-    rows = load_data(job, response_format, model_view(shown_name, model_config, processor, completion))
+    view = model_view(job.model.model_name_or_path or "tiny", model_config, processor, job.config)
+    rows = load_data(job, response_format, view)
     settings = {**non_default(job.arguments, job.config, job.model), **{k: getattr(job.config, k) for k in DEFAULTS}}
     rewards = make_rewards(job, response_format, rows.train)
     run = run_directory(

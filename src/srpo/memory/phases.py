@@ -57,7 +57,7 @@ class Estimate:
 
 
 def estimate(model: ModelShape, prompts: Prompts, setup: Setup) -> Estimate:
-    """Memory of one GPU, upper reading.
+    """Memory of one GPU: longest completions throughout, every pass with the largest prompt.
 
     Args:
         model: shape of the policy.
@@ -65,7 +65,8 @@ def estimate(model: ModelShape, prompts: Prompts, setup: Setup) -> Estimate:
         setup: options.
     """
     held = states(model, setup)
-    resting = {name: size for name, size in held.items() if name != "gradients"}
+    # Gradients go with `zero_grad`, but ZeRO-3 keeps the flat buffer of its partitions.
+    resting = {name: size for name, size in held.items() if name != "gradients" or setup.sharding == "zero3"}
     pixels = setup.rollouts * prompts.pixel_bytes
     vllm = _vllm(setup)
     asleep = min(vllm, VLLM_ASLEEP) if setup.vllm_enable_sleep_mode else vllm
@@ -260,9 +261,9 @@ def _gathered(model: ModelShape, setup: Setup) -> float:
     """Sharded weights that are whole for a moment: two layers, the embeddings and the head."""
     if not setup.sharded:
         return 0.0
-    text = model.parameters - model.vision_parameters - 2 * model.head_parameters
-    layer = max(text, 0) / model.text.layers
-    return (2 * layer + 2 * model.head_parameters) * setup.compute_bytes
+    ends = (1 if model.tied_head else 2) * model.head_parameters
+    layer = max(model.parameters - model.vision_parameters - ends, 0) / model.text.layers
+    return (2 * layer + ends) * setup.compute_bytes
 
 
 def _vllm(setup: Setup) -> float:

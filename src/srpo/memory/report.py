@@ -122,12 +122,13 @@ def _half_the_pixels(model: ModelShape, prompts: Prompts, setup: Setup) -> tuple
     return fewer, setup
 
 
+# First what changes no result, then what changes the run.
 REMEDIES: tuple[tuple[str, Remedy], ...] = (
-    ("LoRA (--use_peft true --dtype bfloat16)", _lora),
     ("1 rollout a pass (--per_device_train_batch_size 1 and as many more passes)", _one_rollout),
     ("gradient checkpointing (--gradient_checkpointing true)", _checkpointing),
-    ("sharded weights and states (recipes/accelerate/zero3.yaml or fsdp2.yaml)", _sharding),
     ("vLLM asleep outside generation (--vllm_enable_sleep_mode true)", _sleep),
+    ("sharded weights and states (recipes/accelerate/zero3.yaml or fsdp2.yaml)", _sharding),
+    ("LoRA (--use_peft true --dtype bfloat16)", _lora),
     ("a quarter of the rollouts in a generation (--steps_per_generation)", _smaller_generation),
     ("half the pixels (--max_pixels, where the model follows the size of an image)", _half_the_pixels),
 )

@@ -45,6 +45,7 @@ class ModelShape:
         parameters: all parameters, tied ones once.
         vision_parameters: those of the vision tower.
         head_parameters: those of the output head, vocabulary times width (tied or not).
+        tied_head: whether the head is the embedding matrix.
         linear_layers: name, inputs and outputs of every linear layer but the output head.
         patch: side of a patch in pixels of the processed image.
     """
@@ -54,6 +55,7 @@ class ModelShape:
     parameters: int
     vision_parameters: int
     head_parameters: int
+    tied_head: bool
     linear_layers: tuple[tuple[str, int, int], ...]
     patch: int
 
@@ -88,6 +90,7 @@ def model_shape(config: Any) -> ModelShape:
         parameters=_count(model),
         vision_parameters=_count(tower),
         head_parameters=head.weight.numel(),
+        tied_head=head.weight is model.get_input_embeddings().weight,
         linear_layers=tuple((name, m.in_features, m.out_features) for name, m in linear.items() if m is not head),
         patch=patch[0] if isinstance(patch, (list, tuple)) else patch,
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from srpo.data import world
+from srpo.grading.choice import LABELS, named_sets
+from srpo.grading.text import clean
 from srpo.rewards import make_accuracy_reward
 from srpo.roles import ResponseFormat
 from srpo.vision import placeholder_token_ids
@@ -46,11 +48,14 @@ def write_reply(perception: str, reasoning: str, answer: str, response_format: R
 
 
 def true_reply(row: Row, response_format: ResponseFormat) -> str | None:
-    """The reply that states what is truly seen and derives the answer; None where either is unknown."""
+    """The reply that states what is truly seen and derives the answer; None where either is unknown.
+
+    The answer to a question with options is their letters, as the prompt asks for.
+    """
     perception, reasoning = row.get("perception") or "", _true_reasoning(row)
     if not perception.strip() or not reasoning.strip():
         return None
-    return write_reply(perception.strip(), reasoning.strip(), row["answer"], response_format)
+    return write_reply(perception.strip(), reasoning.strip(), _stated_answer(row), response_format)
 
 
 def judge(replies: Sequence[str], rows: Sequence[Row], response_format: ResponseFormat) -> list[Verdict]:
@@ -81,6 +86,12 @@ class SpecialTokens:
     def inside(self, reply: str) -> bool:
         """Does the tokenizer read a special token in this text?"""
         return not self.ids.isdisjoint(self.tokenizer(reply, add_special_tokens=False)["input_ids"])
+
+
+def _stated_answer(row: Row) -> str:
+    options = [clean(option) for option in row.get("options") or []]
+    named = named_sets(clean(row["answer"]), options) if options else []
+    return ", ".join(LABELS[min(same)] for same in named) or row["answer"]
 
 
 def _true_reasoning(row: Row) -> str:
