@@ -69,9 +69,7 @@ def test_a_bad_row_is_named_with_reason_and_remedy(name, tmp_path, capsys):
 # What loading cannot see, because it needs the model's tokens, or all rows at once.
 BY_THE_CHECK = ("question_token", "prompt_length", "row_contradicts", "row_in_eval")
 REFUSED_NAMES = [name for name, bad in BAD_ROWS.items() if KINDS[bad.kind][0] == "refused"]
-BY_LOADING = [
-    name for name in REFUSED_NAMES if not BAD_ROWS[name].pictures and BAD_ROWS[name].kind not in BY_THE_CHECK
-]
+BY_LOADING = [name for name in REFUSED_NAMES if not BAD_ROWS[name].pictures and BAD_ROWS[name].kind not in BY_THE_CHECK]
 
 
 @pytest.mark.parametrize("name", BY_LOADING)
@@ -224,6 +222,24 @@ class TestCalls:
     )
     def test_mistakes(self, arguments, words, capsys):
         assert words in refused(capsys, *arguments)
+
+    def test_the_report_file_is_tried_first(self, capsys):
+        for place in ("no/such/folder.json", "."):
+            words = refused(capsys, "check", "nowhere.jsonl", "--json", place)
+            assert f"json {place} cannot be written" in words
+        assert "nowhere.jsonl" in refused(capsys, "check", "nowhere.jsonl", "--json", "report.json")
+        assert not Path("report.json").exists()
+
+    def test_files_that_are_not_read_are_named(self, capsys):
+        for name in ("train", "more"):
+            Path(f"{name}.jsonl").write_text(json.dumps({"question": name, "answer": "1"}))
+        Path("settings.json").write_text(json.dumps({"size": 3}, indent=1))
+        _, report = check(".")
+        assert report["remarks"][-2:] == [
+            "settings.json is not read: it holds no rows",
+            "more.jsonl is not read: its name holds no split, as train.jsonl does",
+        ]
+        assert "more.jsonl is not read" in capsys.readouterr().out
 
     def test_the_built_in_world_is_clean(self):
         status, report = check("shapes", "--rows", 64, "--model", "tiny")

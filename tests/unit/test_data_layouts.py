@@ -9,11 +9,16 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
+from srpo.cli import UsageError
+from srpo.commands.arguments import DataArguments
+from srpo.commands.rows import load_options
 from srpo.data import DataError, load
+from srpo.data.choices import AMBIGUOUS, Choices, position_base, to_letter, to_options
 from srpo.data.loading import open_rows
 from srpo.data.questions import fit_placeholders, is_conversation, read_question
 from srpo.data.repair import repair
-from srpo.data.values import position_base, task_of, to_answer, to_answers, to_options
+from srpo.data.values import task_of, to_answer, to_answers
+from srpo.roles import ResponseFormat
 
 
 def picture(color="red", size=(8, 6)):
@@ -237,17 +242,17 @@ class TestAnswers:
         assert position_base([1, 3], [pets, pets]) == 1
         assert position_base([2, 4], [numbers, numbers]) is None
         assert position_base([2, 0], [numbers, numbers]) == 0
-        assert position_base(["1", "2"], [pets, pets]) == 0
-        assert position_base([7, 0], [pets, pets]) is None
+        assert position_base(["1", "2"], [pets, pets]) == AMBIGUOUS
+        assert position_base([7, 0], [pets, pets]) == 0
+        assert position_base([7], [pets]) is None
         assert position_base(["A", "cat"], [pets, pets]) is None
-        assert to_answer(2, numbers, 0) == "C"
-        assert to_answer("3", pets, 1) == "C"
+        assert to_letter("2", Choices(numbers), 0) == "C"
+        assert to_letter("3", Choices(pets), 1) == "C"
 
     def test_several_answers(self):
-        assert to_answers(["A", "C"], ["x", "y", "z"]) == ("A, C", [])
-        assert to_answers(["x", 2], ["x", "y", "z"]) == ("A, C", [])
-        assert to_answers(["4", "four", "4"], []) == ("4", ["four"])
-        assert to_answers(["4"], []) == ("4", [])
+        assert to_answers(["A", "C"], str) == ("A, C", [])
+        assert to_answers(["4", "four", "4"]) == ("4", ["four"])
+        assert to_answers(["4"]) == ("4", [])
         (row,) = load([{"question": "Q", "options": ["x", "y", "z"], "answer": ["A", "C"]}])
         assert (row["answer"], row["task"]) == ("A, C", "choice")
 
@@ -261,7 +266,7 @@ class TestAnswers:
         ],
     )
     def test_wrapped_answers(self, cell, answer):
-        assert to_answer(cell, []) == answer
+        assert to_answer(cell) == answer
 
     @pytest.mark.parametrize(
         ("text", "options"),
@@ -355,7 +360,7 @@ class TestImageColumns:
     def test_some_images_by_path_and_some_absent(self, folder):
         stored = {"bytes": png("blue"), "path": None}
         by_path = {"bytes": None, "path": "images/red.png"}
-        cells = [[stored, by_path], [None, stored], [], None, [by_path]]
+        cells = [[stored, by_path], [stored], [], None, [by_path]]
         rows = {"question": ["Q"] * 5, "answer": ["1"] * 5, "images": cells}
         Dataset.from_dict(rows).to_parquet(folder / "d.parquet")
         assert [colors(row) for row in load(folder / "d.parquet")] == [["blue", "red"], ["blue"], [], [], ["red"]]
@@ -365,7 +370,8 @@ class TestImageColumns:
         rows = {"question": ["Q"] * 3, "answer": ["1"] * 3, "image": cells}
         Dataset.from_dict(rows).to_parquet(folder / "d.parquet")
         loaded = open_rows(folder / "d.parquet")
-        assert [(find.row, find.kind) for find in loaded.bad] == [("d-1", "image_missing")]
+        found = [("d-1", "image_missing"), ("d-2", "image_none")]
+        assert [(find.row, find.kind) for find in loaded.bad] == found
         assert [colors(row) for row in loaded.dataset] == [["blue"], []]
 
     def test_what_was_loaded_can_be_saved_and_loaded_again(self, folder, tmp_path):
@@ -434,3 +440,170 @@ class TestBadRows:
         assert [(find.row, find.severity) for find in loaded.bad] == [("x#2", "noted")]
         assert loaded.dataset["id"][:] == ["x", "x#2"]
         assert loaded.refused == []
+
+
+def found(rows, **options):
+    """(the answers of good rows, {row: kind} of the refused ones)."""
+    loaded = open_rows([{"question": f"Q{i}", "id": str(i), **row} for i, row in enumerate(rows)], **options)
+    return loaded.dataset["answer"][:], {find.row: find.kind for find in loaded.refused}
+
+
+class TestPositions:
+    def rows(self, *answers, options=("w", "x", "y", "z")):
+        return [{"question": "Q", "options": list(options), "answer": answer} for answer in answers]
+
+    def test_an_outlier_does_not_move_the_others(self):
+        assert found(self.rows(1, 2, 3, 4, 9)) == (["A", "B", "C", "D"], {"4": "answer_option"})
+        assert found(self.rows(0, 1, -1, 3)) == (["A", "B", "D"], {"2": "answer_option"})
+
+    def test_what_no_row_shows_is_refused(self):
+        loaded = open_rows(self.rows(1, 2, 3, "y"))
+        assert loaded.dataset["answer"][:] == ["y"]
+        assert [find.kind for find in loaded.bad] == ["answer_option"] * 3
+        assert loaded.bad[1].reason == (
+            "the answer 2 is a position, and no row shows whether they are counted from 0 or from 1"
+        )
+        assert loaded.bad[1].remedy == "say --answer_base 0 or 1"
+
+    def test_the_user_says_it(self):
+        assert found(self.rows(1, 2, 3), answer_base=0) == (["B", "C", "D"], {})
+        assert found(self.rows(1, 2, 3), answer_base=1) == (["A", "B", "C"], {})
+        assert found(self.rows("1", 4), answer_base=0) == (["B"], {"1": "answer_option"})
+        with pytest.raises(DataError, match="answer_base 2 must be 0 or 1"):
+            load(self.rows(1), answer_base=2)
+
+    def test_the_command_line_says_it(self):
+        given = load_options(DataArguments(answer_base=1), ResponseFormat())
+        assert given["answer_base"] == 1
+        with pytest.raises(UsageError, match="answer_base 2 must be 0 or 1"):
+            load_options(DataArguments(answer_base=2), ResponseFormat())
+
+    def test_a_set_is_read_in_one_way(self):
+        digits = ("1", "2", "3", "4")
+        assert found(self.rows(1, 2, 4, 3, options=digits)) == (["1", "2", "4", "3"], {})
+        assert found(self.rows(1, 2, 0, 3, options=digits)) == (["B", "C", "A", "D"], {})
+        assert found(self.rows(-1, 2, 0, 3, options=digits)) == (["C", "A", "D"], {"0": "answer_option"})
+        numbers = ["2", "3", "4", "5"]
+        assert found(self.rows(*numbers, *numbers, 7, options=numbers)) == (numbers * 2, {"8": "answer_option"})
+
+    def test_several_positions(self):
+        assert found(self.rows([0, 2], "[0, 2]", "AC")) == (["A, C", "A, C", "AC"], {})
+        assert found(self.rows("[1, 4]"))[0] == ["A, D"]
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("options", "answer", "texts", "letter"),
+        [
+            ({"B": "beta", "A": "alpha"}, "A", ["alpha", "beta"], "A"),
+            ("{'B': 'w', 'A': 'y'}", "A", ["y", "w"], "A"),
+            ({"1": "one", "2": "two", "3": "three"}, "2", ["one", "two", "three"], "B"),
+            ({"2": "two", "10": "ten", "1": "one"}, 10, ["one", "two", "ten"], "C"),
+            ({"0": "one", "1": "two"}, 1, ["one", "two"], "B"),
+            ({"text": ["x", "y"], "label": ["B", "A"]}, "A", ["y", "x"], "A"),
+            ({"text": ["x", "y"], "label": ["1", "2"]}, "1", ["x", "y"], "A"),
+            ({"text": ["x", "y"], "label": None}, "B", ["x", "y"], "B"),
+            (["B. w", "A. y"], "A", ["y", "w"], "A"),
+            ({"a": "w", "b": "x"}, "b", ["w", "x"], "B"),
+            ({"F": "w", "G": "x", "H": "y"}, "F, H", ["w", "x", "y"], "A, C"),
+            ({"A": "b", "B": "a"}, "b", ["b", "a"], "b"),
+            ({"A": "w", "B": "x", "C": None, "D": ""}, "B", ["w", "x"], "B"),
+            ({"A": None, "B": None, "1": "w", "2": "x"}, "2", ["w", "x"], "B"),
+        ],
+    )
+    def test_an_answer_is_a_label_first(self, options, answer, texts, letter):
+        (row,) = load([{"question": "Q", "options": options, "answer": answer}])
+        assert (row["options"], row["answer"], row["task"]) == (texts, letter, "choice")
+
+    def test_what_cannot_be_read(self):
+        rows = [
+            {"options": {"A": "w", "B": None, "C": "y", "D": "z"}, "answer": "C"},
+            {"options": {"F": "w", "G": "x"}, "answer": "A"},
+            {"options": {"text": ["x", "y"], "label": ["A"]}, "answer": "A"},
+            {"options": {"A": "w", "a": "x"}, "answer": "A"},
+        ]
+        kinds = ["options_empty", "answer_option", "options_type", "options_type"]
+        assert list(found(rows)[1].values()) == kinds
+
+    def test_in_parquet(self, tmp_path):
+        rows = [
+            {"question": "Q", "options": {"A": "w", "B": "x", "C": None, "D": "z"}, "answer": "D"},
+            {"question": "R", "options": {"A": "w", "B": "x", "C": "y", "D": None}, "answer": "C"},
+        ]
+        Dataset.from_list(rows).to_parquet(tmp_path / "d.parquet")
+        loaded = open_rows(tmp_path / "d.parquet")
+        assert [(find.row, find.kind) for find in loaded.bad] == [("d-0", "options_empty")]
+        assert loaded.dataset["options"][:] == [["w", "x", "y"]]
+
+    def test_initials_are_no_labels(self):
+        names = ["G. Washington", "A. Lincoln"]
+        assert to_options(names) == names
+
+
+class TestAnswersElsewhere:
+    def test_annotators(self):
+        rows = [
+            {"answers": [{"answer": "yes", "answer_id": 1}, {"answer": "no", "answer_id": 2}, {"answer": "yes"}]},
+            {"answers": {"answer": "red"}},
+            {"answers": {"value": "red"}},
+            {"answers": [{"value": "red"}, {"value": "blue"}]},
+        ]
+        loaded = open_rows([{"question": "Q", **row} for row in rows])
+        assert loaded.dataset["answer"][:] == ["yes", "red"]
+        assert loaded.dataset["alternatives"][:] == [["no"], []]
+        assert [find.kind for find in loaded.bad] == ["answer_type"] * 2
+
+    def test_a_derivation_is_no_answer_where_there_is_one(self):
+        (row,) = load([{"question": "Q", "solution": "We add 3 and 4.", "gt": "7"}])
+        assert (row["answer"], row["reasoning"]) == ("7", "We add 3 and 4.")
+
+    def test_only_a_reply_to_the_question_is_the_answer(self):
+        greeting, question = {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Q?"}
+        reply = {"role": "assistant", "content": "7"}
+        rows = [{"question": "Q", "messages": turns} for turns in ([greeting, question], [greeting, question, reply])]
+        assert found(rows, columns={"question": "messages"}) == (["7"], {"0": "answer_empty"})
+
+    def test_choices_that_end_the_question(self):
+        question = "Which?\nA. red\nB. blue"
+        rows = [{"question": question, "answer": answer} for answer in ("blue", "B", "green")]
+        text, letter, other = load(rows, instruction="none", hint="")
+        assert (text["question"], text["options"], text["task"]) == ("Which?", ["red", "blue"], "choice")
+        assert text_of(text["prompt"][0]) == text_of(letter["prompt"][0]) == question
+        assert (letter["task"], letter["options"]) == ("choice", [])
+        assert (other["task"], other["options"]) == ("text", [])
+
+
+class TestHints:
+    def test_only_a_table_of_vlmevalkit_has_one(self, tmp_path):
+        row = {"index": 1, "hint": "The answer is 7.", "question": "Q", "answer": "7"}
+        assert load(write_lines(tmp_path / "d.jsonl", [row]))["question"][:] == ["Q"]
+        assert load(write_table(tmp_path / "d.tsv", [row]))["question"][:] == ["The answer is 7.\nQ"]
+        rows = [{**row, "A": "7", "B": "8"}, {**row, "index": 2, "hint": "nan", "A": "7", "B": "8"}]
+        assert load(write_lines(tmp_path / "e.jsonl", rows))["question"][:] == ["The answer is 7.\nQ", "Q"]
+
+
+class TestMedia:
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {"question": "<video> Q"},
+            {"question": "Q <audio>"},
+            {"question": "Q", "videos": ["a.mp4"]},
+            {"question": "Q", "audios": [{"bytes": b"x", "path": None}]},
+            {"question": [{"role": "user", "content": [{"type": "video", "video": "a.mp4"}, {"type": "text"}]}]},
+        ],
+    )
+    def test_a_row_with_a_video_or_a_sound_is_refused(self, row, tmp_path):
+        assert found([{"answer": "1", **row}])[1] == {"0": "media"}
+        Dataset.from_list([{"answer": "1", **row}]).to_parquet(tmp_path / "d.parquet")
+        with pytest.raises(DataError, match="remove the row"):
+            list(load(tmp_path / "d.parquet", streaming=True))
+
+    def test_empty_columns_of_them_do_not_matter(self):
+        assert found([{"answer": "1", "videos": [], "audios": None}]) == (["1"], {})
+
+
+def test_the_line_end_of_windows_is_no_command():
+    assert repair("a tangent\r\neq") == "a tangent\r\neq"
+    assert repair("a \neq b") == r"a \neq b"
+    assert repair("x\r\nu", formula=True) == "x\r\nu"

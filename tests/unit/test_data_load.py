@@ -13,9 +13,12 @@ from datasets import Dataset, DatasetDict
 from PIL import Image
 
 from srpo.data import DataError, check_images, load, load_splits, parse_columns
+from srpo.data.choices import Choices, to_letter, to_options
+from srpo.data.loading import open_rows
 from srpo.data.questions import to_question
 from srpo.data.schema import COLUMNS
-from srpo.data.values import task_of, to_answer, to_options, to_text
+from srpo.data.sources import left_out, locate
+from srpo.data.values import task_of, to_answer, to_text
 from srpo.roles import ResponseFormat
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -95,19 +98,19 @@ class TestCells:
             ("<answer> 3 </answer>", [], "3"),
             (4.0, [], "4"),
             (1, ["4", "8", "1"], "1"),
-            (1, ["cat", "dog"], "B"),
+            (1, ["cat", "dog"], "1"),
             (5, ["cat", "dog"], "5"),
             ("1", ["cat", "dog"], "1"),
             (True, ["yes", "no"], "True"),
         ],
     )
     def test_answer(self, cell, options, answer):
-        assert to_answer(cell, options) == answer
+        assert to_answer(cell, lambda text: to_letter(text, Choices(options), None)) == answer
 
     @pytest.mark.parametrize("cell", [None, "", "  ", ["a", "b"], []])
     def test_answer_that_is_none_or_many(self, cell):
         with pytest.raises(ValueError, match="the answer is"):
-            to_answer(cell, [])
+            to_answer(cell)
 
     @pytest.mark.parametrize(
         ("answer", "options", "task"),
@@ -568,3 +571,144 @@ class TestThirdParty:
             assert sum(part["type"] == "image" for part in parts) == 1
             assert "<image" not in text_of(row["prompt"][-1])
         assert text_of(data[0]["prompt"][1]) == "How many different digits can you find in this picture?\n<IMAGE>"
+
+
+class TestFilesAsUsersHaveThem:
+    """Tables and JSON files as other programs write them."""
+
+    def write(self, folder, name, content):
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return folder / name
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("d.csv", "question;answer;image\nHow many, really?;3,5;images/red.png\n"),
+            ("d.csv", "question\tanswer\timage\nHow many, really?\t3,5\timages/red.png\n"),
+            ("d.tsv", "question;answer;image\nHow many, really?;3,5;images/red.png\n"),
+        ],
+    )
+    def test_another_separator_is_seen_in_the_header(self, folder, name, content):
+        row = load(self.write(folder, name, content))[0]
+        assert (row["question"], row["answer"], len(row["images"])) == ("How many, really?", "3,5", 1)
+
+    @pytest.mark.parametrize("name", ["d.csv", "d.jsonl"])
+    def test_utf16_is_refused_as_such(self, folder, name):
+        file = self.write(folder, name, "question,answer\nQ,1\n".encode("utf-16"))
+        with pytest.raises(DataError, match="UTF-16; save it as UTF-8"):
+            load(file)
+
+    def test_a_repeated_column_is_refused(self, folder):
+        file = self.write(folder, "d.csv", "question,answer,answer\nQ,3,4\n")
+        with pytest.raises(DataError, match="two columns 'answer'"):
+            load(file)
+
+    def test_a_line_with_too_few_cells_is_refused(self, folder):
+        file = self.write(folder, "d.csv", "question,answer,image\nQ,3\nR,4,images/red.png\n")
+        with pytest.raises(DataError, match=r"d.csv, line 2: it has 2 cells and the header 3"):
+            load(file)
+        assert load(file, on_bad_rows="skip")["question"][:] == ["R"]
+
+    def test_backslashes_in_paths(self, folder):
+        file = self.write(folder, "d.csv", "question,answer,image\nQ,3,images\\red.png\n")
+        assert load(file)["images"][0][0].getpixel((0, 0)) == (255, 0, 0)
+        picture().save(folder / "outside.png")
+        with pytest.raises(DataError, match="leaves the data folder"):
+            load(self.write(folder / "images", "e.csv", "question,answer,image\nQ,3,..\\outside.png\n"))
+
+    @pytest.mark.parametrize("indent", [None, 1])
+    def test_rows_under_one_key(self, folder, indent):
+        rows = [{"question": f"Q{i}", "answer": i} for i in range(2)]
+        file = self.write(folder, "d.json", json.dumps({"data": rows}, indent=indent))
+        assert load(file)["answer"][:] == ["0", "1"]
+        file = self.write(folder, "d.json", '{"data": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]}\n")
+        assert load(file)["answer"][:] == ["0", "1"]
+
+    def test_a_lone_conversation_is_a_row(self, folder):
+        turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "7"}]
+        file = self.write(folder, "d.json", json.dumps({"messages": turns}))
+        assert load(file)["answer"][:] == ["7"]
+
+
+class TestMissingImages:
+    def test_a_row_without_an_image_among_rows_with_one_is_noted(self, folder):
+        rows = [{"id": "a", "question": "Q", "answer": "7", "image": cell} for cell in (None, "images/red.png")]
+        loaded = open_rows(write_lines(folder / "d.jsonl", rows))
+        assert [len(images) for images in loaded.dataset["images"]] == [0, 1]
+        assert [(find.row, find.kind, find.severity) for find in loaded.bad] == [
+            ("a#2", "id_repeated", "noted"),
+            ("a", "image_none", "noted"),
+        ]
+
+    def test_also_in_parquet(self, folder):
+        cells = [{"bytes": png(), "path": None}, None, {"bytes": png("blue"), "path": None}]
+        rows = [{"id": str(i), "question": "Q", "answer": "7", "image": cell} for i, cell in enumerate(cells)]
+        Dataset.from_list(rows).to_parquet(folder / "d.parquet")
+        assert [(find.row, find.kind) for find in open_rows(folder / "d.parquet").bad] == [("1", "image_none")]
+
+    def test_a_set_of_texts_is_not_noted(self, folder):
+        rows = [{"question": "Q", "answer": "7", "image": None}] * 2
+        assert open_rows(write_lines(folder / "d.jsonl", rows)).bad == []
+
+    @pytest.mark.parametrize("cell", [["images/red.png", None], [None], ["images/red.png", ""]])
+    def test_a_gap_in_a_list_of_images_is_refused(self, folder, cell):
+        file = write_lines(folder / "d.jsonl", [{"id": "a", "question": "Q", "answer": "7", "images": cell}])
+        assert [(find.row, find.kind) for find in open_rows(file).bad] == [("a", "image_type")]
+
+    def test_and_in_parquet(self, folder):
+        cells = [[{"bytes": png(), "path": None}, None], [{"bytes": png(), "path": None}]]
+        rows = [{"id": str(i), "question": "Q", "answer": "7", "images": cell} for i, cell in enumerate(cells)]
+        Dataset.from_list(rows).to_parquet(folder / "d.parquet")
+        assert [(find.row, find.kind) for find in open_rows(folder / "d.parquet").bad] == [("0", "image_type")]
+
+    def test_an_empty_numbered_column_is_no_gap(self, folder):
+        row = {"question": "Q", "answer": "7", "image_1": "images/red.png", "image_2": None}
+        assert open_rows(write_lines(folder / "d.jsonl", [row])).bad == []
+
+
+class TestFolders:
+    def rows(self, name):
+        return [{"question": name, "answer": "1"}]
+
+    def test_a_file_without_a_split_beside_others_is_named(self, folder, caplog):
+        for name in ("train", "more"):
+            write_lines(folder / f"{name}.jsonl", self.rows(name))
+        assert load(folder)["question"][:] == ["train"]
+        assert "more.jsonl is not read: its name holds no split" in caplog.text
+        assert left_out(str(folder)) == ["more.jsonl is not read: its name holds no split, as train.jsonl does"]
+
+    def test_a_name_of_two_splits_is_refused(self, folder):
+        write_lines(folder / "train_val.jsonl", self.rows("x"))
+        with pytest.raises(DataError, match=r"train_val.jsonl names two splits \(train, val\)"):
+            load(folder)
+        assert len(load(folder / "train_val.jsonl")) == 1
+
+    @pytest.mark.parametrize("indent", [None, 1])
+    def test_a_report_in_the_folder_is_no_data(self, folder, caplog, indent):
+        write_lines(folder / "rows.jsonl", self.rows("x"))
+        report = {"dataset": "x", "splits": {"train": {}}, "bad_rows": [{"row": "a"}]}
+        (folder / "report.json").write_text(json.dumps(report, indent=indent))
+        (folder / "config.json").write_text(json.dumps({"size": 3}, indent=indent))
+        assert load(folder)["question"][:] == ["x"]
+        assert "report.json is not read: it holds no rows" in caplog.text
+        assert "config.json is not read: it holds no rows" in caplog.text
+
+    def test_json_files_of_every_layout_are_read(self, folder):
+        (folder / "a.json").write_text(json.dumps(self.rows("a")))
+        (folder / "b.json").write_text(json.dumps({"data": self.rows("b")}, indent=1))
+        (folder / "c.json").write_text(json.dumps({"1": self.rows("c")[0]}, indent=1))
+        (folder / "d.json").write_text(json.dumps(self.rows("d")[0]))
+        (folder / "e.json").write_text("\n".join(json.dumps({"ask": i, "answer": 1}) for i in range(2)))
+        names = [Path(file).name for file in locate(str(folder), "train").files]
+        assert names == ["a.json", "b.json", "c.json", "d.json", "e.json"]
+
+    def test_folders_named_like_splits(self, folder):
+        for split, color in (("train", "red"), ("val", "blue")):
+            (folder / split).mkdir()
+            picture(color).save(folder / split / "own.png")
+            row = {"question": split, "answer": "1", "images": ["own.png", "images/blue.png"]}
+            write_lines(folder / split / "a.jsonl", [row])
+        train, held_out = load_splits(folder)
+        assert (train["question"][:], held_out["question"][:]) == (["train"], ["val"])
+        assert [image.getpixel((0, 0)) for image in held_out[0]["images"]] == [(0, 0, 255)] * 2
+        assert train[0]["images"][0].getpixel((0, 0)) == (255, 0, 0)

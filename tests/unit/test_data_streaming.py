@@ -229,3 +229,62 @@ class TestMixtures:
     def test_mistakes(self, folder, text, message):
         with pytest.raises(DataError, match=message):
             load(self.write(folder, text))
+
+
+class TestColumnsThatComeLate:
+    """A stream takes its columns from its first rows; loading takes them from all."""
+
+    def write(self, folder, late, count=300):
+        rows = [{"id": f"r{i}", "question": f"q{i}", "answer": "7"} for i in range(count)]
+        return write_lines(folder / "d.jsonl", [*rows, {"id": "late", "question": "q", "answer": "7", **late}])
+
+    @pytest.mark.parametrize(
+        ("late", "column"),
+        [
+            ({"image": "red.png"}, "image"),
+            ({"options": ["1", "7"]}, "options"),
+            ({"A": "1", "B": "7"}, "A"),
+            ({"image_1": "red.png"}, "image_1"),
+            ({"extra_info": {"image_path": "red.png"}}, "extra_info.image_path"),
+        ],
+    )
+    @pytest.mark.parametrize("on_bad_rows", ["refuse", "skip"])
+    def test_one_that_would_be_read_ends_the_stream(self, folder, late, column, on_bad_rows):
+        stream = load(self.write(folder, late), streaming=True, on_bad_rows=on_bad_rows)
+        with pytest.raises(DataError, match=f"row late.* column '{column}'.*without streaming"):
+            list(stream)
+
+    @pytest.mark.parametrize(
+        "late", [{"notes": "x"}, {"image": None}, {"images": []}, {"A": "1"}, {"problem": "another name"}]
+    )
+    def test_others_do_not(self, folder, late):
+        assert len(list(load(self.write(folder, late), streaming=True))) == 301
+
+    def test_options_in_columns_of_several_rows(self, folder):
+        rows = [{"id": f"r{i}", "question": f"q{i}", "answer": "7"} for i in range(300)]
+        late = [{**rows[0], "A": "1"}, {**rows[0], "B": "7"}]
+        with pytest.raises(DataError, match="column 'A'"):
+            list(load(write_lines(folder / "d.jsonl", [*rows, *late]), streaming=True))
+
+    def test_a_mapped_column_keeps_its_place(self, folder):
+        file = self.write(folder, {"image": "nowhere.png"})
+        assert len(list(load(file, streaming=True, columns={"image": "-"}))) == 301
+
+
+class TestPositionsInStreams:
+    def test_what_the_head_does_not_show_is_refused_at_the_row(self, folder):
+        rows = [{"id": "a", "question": "Q", "options": ["x", "y", "z"], "answer": "x"}]
+        rows += [{**rows[0], "id": "b", "answer": 1}, {**rows[0], "id": "c", "answer": 2}]
+        file = write_lines(folder / "d.jsonl", rows)
+        stream = iter(load(file, streaming=True))
+        assert next(stream)["answer"] == "x"
+        with pytest.raises(DataError, match="row b: the answer 1 is a position.*--answer_base 0 or 1"):
+            next(stream)
+        assert [row["answer"] for row in load(file, streaming=True, answer_base=1)] == ["x", "A", "B"]
+
+    def test_a_part_of_a_mixture_says_it(self, folder):
+        rows = [{"question": "Q", "options": ["x", "y", "z"], "answer": 1}]
+        write_lines(folder / "d.jsonl", rows)
+        (folder / "mix.yaml").write_text("- data: d.jsonl\n  answer_base: 0\n")
+        assert load(folder / "mix.yaml")["answer"][:] == ["B"]
+        assert [row["answer"] for row in load(folder / "mix.yaml", streaming=True)] == ["B"]

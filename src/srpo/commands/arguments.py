@@ -58,6 +58,9 @@ class DataArguments:
     max_pixels: int | None = field(
         default=None, metadata={"help": "Shrink larger images to this many pixels; the processor may shrink further."}
     )
+    answer_base: int | None = field(
+        default=None, metadata={"help": "Whole numbers as answers are positions counted from 0 or 1; found by default."}
+    )
     rows: int | None = field(default=None, metadata={"help": "Training rows to use; all by default."})
     streaming: bool = field(
         default=False, metadata={"help": "Read rows while training instead of before; needs max_steps."}

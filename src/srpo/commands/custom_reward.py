@@ -33,7 +33,7 @@ def import_reward(path: str) -> RewardFunction:
     file, colon, name = path.rpartition(":")
     try:
         function = getattr(_module_of_file(file), name) if colon else _imported(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"reward function {path!r} cannot be imported ({type(error).__name__}: {error}); {REMEDY}"
         ) from error
@@ -100,7 +100,7 @@ def call_reward(
     try:
         rewards: Any = function(**given, **columns)
         rewards = asyncio.run(_awaited(rewards)) if inspect.isawaitable(rewards) else rewards
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UsageError(f"reward function {path!r} fails on a trial with {len(rows)} rows ({reason})") from error
     return _checked(path, rewards, len(rows))
@@ -116,6 +116,11 @@ def _checked(path: str, rewards: Any, count: int) -> list[float | None]:
     for value in values:
         if value is not None and not _is_number(value):
             raise UsageError(f"reward function {path!r} returns {value!r} as a reward; {rule}")
+        if value is not None and math.isnan(float(value)):
+            raise UsageError(
+                f"reward function {path!r} returns nan as a reward, and a reward must be a number; "
+                "return None to leave a row out"
+            )
     return [None if value is None else float(value) for value in values]
 
 

@@ -27,7 +27,7 @@ from srpo.data.lengths import ModelView
 from srpo.data.loading import WORLD, Loaded, open_rows
 from srpo.data.mixture import is_mixture
 from srpo.data.presets import PRESETS, find_preset
-from srpo.data.sources import canonical_split, split_names
+from srpo.data.sources import canonical_split, left_out, split_names
 from srpo.roles import ResponseFormat
 
 USAGE = "usage: srpo data check DATASET [--model NAME] [--json FILE] [--config FILE.yaml] [--OPTION VALUE ...]"
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"unknown command 'data {arguments[0]}'; the one there is, is srpo data check DATASET")
     chosen, config, model = _parse(arguments[1:])
     response_format = ResponseFormat.parse(config.response_format)
+    if chosen.json is not None:
+        _check_writable(Path(chosen.json))
     view = _view(model, config, response_format)
     splits, train = _open(chosen, load_options(chosen, response_format, config.data_seed or 0))
     try:
@@ -71,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(
             f"the chat template of {model.model_name_or_path} refuses the prompt ({error}); try --instruction user"
         ) from error
+    report.remarks += _left_out(chosen.dataset_name, chosen.preset)
     show_report(console, report, shown=chosen.shown)
     if chosen.json is not None:
         _write(Path(chosen.json), report.to_json())
@@ -128,6 +131,13 @@ def _splits(name: str, preset: str | None) -> tuple[str | None, str | None]:
     return kinds.get("train") or (None if held_out else splits[0]), held_out
 
 
+def _left_out(name: str, preset: str | None) -> list[str]:
+    """Sentences about the files of a folder that are not read."""
+    if name.split("/")[0] == WORLD or is_mixture(name):
+        return []
+    return left_out(name, find_preset(preset) if preset else PRESETS.get(name))
+
+
 @contextmanager
 def _progress(rows: dict[str, int]) -> Any:
     """Yield a function (split, rows) that moves a bar on stderr; one that does nothing where there is no terminal."""
@@ -142,11 +152,26 @@ def _progress(rows: dict[str, int]) -> Any:
         yield advance
 
 
+def _check_writable(path: Path) -> None:
+    """UsageError where the report cannot be written, before anything is read; leaves no file behind."""
+    is_new = not path.exists()
+    try:
+        path.open("a").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise _not_writable(path, error) from error
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
     try:
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"json {path} cannot be written ({error.strerror}); name another file") from error
+        raise _not_writable(path, error) from error
+
+
+def _not_writable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"json {path} cannot be written ({error.strerror}); name another file")
 
 
 def show_help(console: Console) -> None:

@@ -39,12 +39,14 @@ def load_options(arguments: DataArguments, response_format: ResponseFormat, seed
     """The keyword arguments of `srpo.data.load` that a command line chooses, but for what becomes of bad rows.
 
     Raises:
-        UsageError: for a column mapping, a place of the instruction or a number of pixels that cannot be.
+        UsageError: for a column mapping, a place of the instruction, a number of pixels or an answer base that is none.
     """
     if arguments.instruction not in STYLES:
         raise UsageError(f"instruction {arguments.instruction!r} must be one of {', '.join(STYLES)}")
     if arguments.max_pixels is not None and arguments.max_pixels < 1:
         raise UsageError(f"max_pixels {arguments.max_pixels} must be positive; leave it out to keep images as they are")
+    if arguments.answer_base not in (None, 0, 1):
+        raise UsageError(f"answer_base {arguments.answer_base} must be 0 or 1; leave it out to go by the answers")
     try:
         columns = parse_columns(arguments.columns)
     except DataError as error:
@@ -56,6 +58,7 @@ def load_options(arguments: DataArguments, response_format: ResponseFormat, seed
         "hint": "" if arguments.hint == "none" else arguments.hint,
         "image_root": arguments.image_root,
         "max_pixels": arguments.max_pixels,
+        "answer_base": arguments.answer_base,
         "preset": arguments.preset,
         "columns": columns,
         "seed": seed,

@@ -13,13 +13,14 @@ from datasets import Dataset, DatasetInfo, Features, List, Value
 from datasets.table import InMemoryTable
 
 from srpo.data import values
+from srpo.data.choices import Choices, position_base
 from srpo.data.decoding import RowImage
 from srpo.data.images import resolver
 from srpo.data.pictures import images_of
 from srpo.data.presets import Preset
 from srpo.data.problems import REFUSED, BadRow, RowProblem
-from srpo.data.rows import AUTO, Reading, Row, prompt_of, read_row
-from srpo.data.schema import COLUMNS, NOTHING, WORLD_COLUMNS, DataError, Found, find_columns
+from srpo.data.rows import AUTO, Reading, Row, prompt_of, read_choices, read_row
+from srpo.data.schema import COLUMNS, MEDIA_COLUMNS, NOTHING, WORLD_COLUMNS, DataError, Found, find_columns
 from srpo.data.sources import Source, cell_of, columns_of
 from srpo.grading import parse_task
 
@@ -48,6 +49,7 @@ class Options:
     instruction: str = "system"
     image_root: str | Path | None = None
     max_pixels: int | None = None
+    answer_base: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,12 @@ def make_reading(name: str, present: Sequence[str], conversations: set[str], opt
             parse_task(task)
         except ValueError as error:
             raise DataError(str(error)) from error
+    if options.answer_base not in (None, 0, 1):
+        raise DataError(f"answer_base {options.answer_base!r} must be 0 or 1, or be left out to go by the answers")
     return Reading(
         find_columns(name, present, columns, conversations=conversations),
         task=task,
+        base=options.answer_base,
         prepare=preset.prepare if preset else None,
         blank_question=preset.blank_question if preset else "",
         hint=options.hint,
@@ -134,10 +139,11 @@ def fit_reading(name: str, cells: Mapping[str, Sequence[Any]], reading: Reading)
     if columns.get("task") == ("task",) and not any(_is_task(cell) for cell in cells["task"]):
         _logger.warning("%s: column 'task' names no task of answers and is not read", name)
         columns = {ours: sources for ours, sources in columns.items() if ours != "task"}
-    base = None
-    if len(columns.get("answer", ())) == 1 and "options" in columns:
-        options = map(_option_texts, zip(*(cells[column] for column in columns["options"]), strict=True))
-        base = values.position_base(cells[columns["answer"][0]], options)
+    base = reading.base
+    if base is None and "answer" in columns and "options" in columns:
+        answers = zip(*(cells[column] for column in columns["answer"]), strict=True)
+        choices = map(_choices, zip(*(cells[column] for column in columns["options"]), strict=True))
+        base = position_base((cell[0] if len(cell) == 1 else cell for cell in answers), choices)
     return replace(reading, columns=columns, base=base)
 
 
@@ -148,17 +154,18 @@ def _is_task(cell: Any) -> bool:
         return False
 
 
-def _option_texts(cells: Sequence[Any]) -> list[str]:
+def _choices(cells: Sequence[Any]) -> Choices:
     try:
-        return values.to_lettered_options(cells) if len(cells) > 1 else values.to_options(cells[0])
+        return read_choices(cells)
     except RowProblem:
-        return []
+        return Choices()
 
 
 def _needed(reading: Reading, preset: Preset | None, kept: Sequence[str], present: Sequence[str]) -> list[str]:
     """The source columns of texts: all but those of images."""
     texts = [source for ours, sources in reading.columns.items() if ours != "image" for source in sources]
-    return [*dict.fromkeys([*texts, *kept, *(c for c in (preset.needs if preset else ()) if c in present)])]
+    media = [column for column in MEDIA_COLUMNS if column in present]
+    return [*dict.fromkeys([*texts, *kept, *media, *(c for c in (preset.needs if preset else ()) if c in present)])]
 
 
 def _cells(rows: list[dict[str, Any]] | Dataset, columns: Sequence[str]) -> dict[str, list[Any]]:

@@ -1,5 +1,6 @@
 """Data files -> rows as dicts, one at a time: JSON (lines or an array), CSV and TSV."""
 
+import codecs
 import csv
 import io
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from srpo.data.problems import BadRow
+from srpo.data.questions import is_conversation
 from srpo.data.schema import DataError
 from srpo.data.values import shorten
 
@@ -26,6 +28,9 @@ def iter_file(path: Path) -> Iterator[Item]:
     """
     try:
         with path.open("rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise DataError(f"{path} is written in UTF-16; save it as UTF-8")
+            file.seek(0)
             yield from (
                 _rows_of_table(path, file) if path.suffix.lower() in (".csv", ".tsv") else _rows_of_json(path, file)
             )
@@ -33,10 +38,44 @@ def iter_file(path: Path) -> Iterator[Item]:
         raise DataError(f"{path} cannot be read ({error}); it must be a readable file") from error
 
 
-def _rows_of_json(path: Path, file: BinaryIO) -> Iterator[Item]:
+def starts_as_document(path: Path, file: BinaryIO) -> bool:
+    """Whether a JSON file is one array or one object of rows, not an object a line. Seeks to its start."""
     start = file.read(4096).decode("utf-8-sig", "replace").lstrip()
     file.seek(0)
-    if start.startswith("[") or (path.suffix.lower() == ".json" and start.startswith(("{\n", "{\r\n"))):
+    if start.startswith("["):
+        return True
+    if path.suffix.lower() != ".json" or not start.startswith("{"):
+        return False
+    line = file.readline().decode("utf-8-sig", "replace").rstrip()
+    file.seek(0)
+    return line.endswith(("{", "[", ",", ":")) or (line.endswith("]}") and _wraps_rows(line))
+
+
+def rows_of_document(content: Any) -> list[Any]:
+    """The rows of an array, of an object with one key that holds them, or of one whose values they are (keys: ids)."""
+    if not isinstance(content, dict):
+        return list(content)
+    if len(content) == 1 and _is_rows(*content.values()):
+        return list(*content.values())
+    return [{"id": key, **row} if isinstance(row, dict) else row for key, row in content.items()]
+
+
+def _wraps_rows(line: str) -> bool:
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and len(content) == 1 and _is_rows(*content.values())
+
+
+def _is_rows(cell: Any) -> bool:
+    """Whether a cell is a list of objects that are no messages."""
+    is_list = isinstance(cell, list) and bool(cell) and all(isinstance(row, dict) for row in cell)
+    return is_list and not is_conversation(cell)
+
+
+def _rows_of_json(path: Path, file: BinaryIO) -> Iterator[Item]:
+    if starts_as_document(path, file):
         yield from _rows_of_document(path, file)
         return
     for number, line in enumerate(file, 1):
@@ -57,13 +96,10 @@ def _row_of_line(place: str, line: bytes) -> Item:
 
 
 def _rows_of_document(path: Path, file: BinaryIO) -> Iterator[Item]:
-    """The rows of one JSON array, or of an object whose values are rows (their keys are ids)."""
     try:
-        rows = json.loads(file.read().decode("utf-8-sig"))
+        rows = rows_of_document(json.loads(file.read().decode("utf-8-sig")))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}); correct it at that place") from error
-    if isinstance(rows, dict):
-        rows = [{"id": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]
     for i, row in enumerate(rows):
         if isinstance(row, dict):
             yield row
@@ -74,9 +110,10 @@ def _rows_of_document(path: Path, file: BinaryIO) -> Iterator[Item]:
 
 def _rows_of_table(path: Path, file: BinaryIO) -> Iterator[Item]:
     """Rows of a table with a header; cells may be as long as a picture in base64."""
+    separator = _separator(path, file)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     limit = csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(text, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    reader = csv.reader(text, delimiter=separator)
     header: list[str] | None = None
     try:
         while True:
@@ -91,20 +128,31 @@ def _rows_of_table(path: Path, file: BinaryIO) -> Iterator[Item]:
                 continue
             if header is None:
                 header = cells
+                _check_header(path, header)
             elif cells:
                 yield _row_of_cells(f"{path.name}, line {reader.line_num}", header, cells)
     finally:
         csv.field_size_limit(limit)
 
 
+def _separator(path: Path, file: BinaryIO) -> str:
+    """What parts the cells: as the suffix says, else what a header holds that would be one cell."""
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    line = file.readline().decode("utf-8-sig", "replace")
+    file.seek(0)
+    return usual if usual in line else next((other for other in ";\t," if other in line), usual)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    repeated = next((name for i, name in enumerate(header) if name and name in header[:i]), None)
+    if repeated is not None:
+        raise DataError(f"{path} has two columns {repeated!r}; give each a name of its own")
+
+
 def _row_of_cells(place: str, header: list[str], cells: list[str]) -> Item:
-    if len(cells) > len(header):
-        return BadRow(
-            place,
-            "line",
-            f"it has {len(cells)} cells and the header {len(header)}",
-            "quote cells that hold the separator",
-        )
+    if len(cells) != len(header):
+        remedy = "quote cells that hold the separator" if len(cells) > len(header) else "write empty cells too"
+        return BadRow(place, "line", f"it has {len(cells)} cells and the header {len(header)}", remedy)
     if any(not cell.isascii() and _NOT_UTF8.search(cell) for cell in cells):
         return BadRow(place, "line", "it is not UTF-8", "save the file as UTF-8")
-    return dict(zip(header, cells, strict=False))
+    return dict(zip(header, cells, strict=True))

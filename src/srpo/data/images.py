@@ -61,6 +61,14 @@ def resolver(root: Path | None, bases: Sequence[Path] = ()) -> Resolve:
 
     def resolve(path: str) -> str:
         _refuse_url(path)
+        try:
+            return find(path)
+        except RowProblem:
+            if "\\" not in path:
+                raise
+            return find(path.replace("\\", "/"))
+
+    def find(path: str) -> str:
         places = []
         for folder in folders if "\0" not in path else ():
             places.append(place(folder, path))
@@ -81,12 +89,12 @@ def entries(cell: Any, resolve: Resolve) -> list[dict[str, Any]]:
     """The images of one cell.
 
     None, a path, bytes, base64 (also as a data: URL), {"bytes", "path"}, a PIL image, or a list of these, which may be
-    written as text. RowProblem for anything else.
+    written as text; a path may have backslashes. RowProblem for anything else, and for a list with empty elements.
     """
     if is_blank(cell):
         return []
     if isinstance(cell, (list, tuple)):
-        return [entry for item in cell for entry in entries(item, resolve)]
+        return [entry for item in cell for entry in _filled(entries(item, resolve))]
     if isinstance(cell, str):
         return _entries_of_text(cell.strip(), resolve)
     if isinstance(cell, os.PathLike):
@@ -104,6 +112,11 @@ def entries(cell: Any, resolve: Resolve) -> list[dict[str, Any]]:
     raise RowProblem(
         "image_type", f"an image is a {type(cell).__name__}", "it must be a path, bytes, base64 or a PIL image"
     )
+
+
+def entries_of_row(cells: Sequence[Any], resolve: Resolve) -> list[dict[str, Any]]:
+    """The images of all image cells of a row, some of which may be empty. RowProblem as in `entries`."""
+    return [entry for cell in cells for entry in entries(cell, resolve)]
 
 
 def wraps(column: pa.ChunkedArray) -> bool:
@@ -154,6 +167,13 @@ def _structs(values: pa.Array) -> pa.Array:
 
 def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _filled(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an element of a list of images holds. RowProblem for nothing: the images behind would change places."""
+    if not found:
+        raise RowProblem("image_type", "a list of images has an empty element", "fill it in or remove the row")
+    return found
 
 
 def _trusted(path: str) -> str:

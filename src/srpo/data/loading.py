@@ -48,6 +48,7 @@ def load(
     families: Sequence[str] | None = None,
     image_root: str | Path | None = None,
     max_pixels: int | None = None,
+    answer_base: int | None = None,
     on_bad_rows: OnBadRows = "refuse",
     streaming: bool = False,
 ) -> Dataset:
@@ -70,6 +71,8 @@ def load(
         families: families of the built-in world.
         image_root: folder that image paths are relative to, instead of the data's own; paths may not leave it.
         max_pixels: larger images are shrunk to this many pixels when they are read, whatever the processor does.
+        answer_base: 0 or 1 where whole numbers as answers are positions among the options, counted from there; None to
+            go by the answers.
         on_bad_rows: "refuse" a set with rows that cannot be used, "skip" these and log them, or a function that is
             called with the finds of the rows that are left out.
         streaming: give a `datasets.IterableDataset` whose rows are read as they are asked for.
@@ -81,7 +84,7 @@ def load(
         raise DataError(f"on_bad_rows {on_bad_rows!r} must be one of {', '.join(ON_BAD_ROWS)}")
     given: dict[str, Any] = {"rows": rows, "seed": seed, "families": families, "preset": preset, "columns": columns}
     given |= {"task": task, "hint": hint, "response_format": response_format, "instruction": instruction}
-    given |= {"image_root": image_root, "max_pixels": max_pixels}
+    given |= {"image_root": image_root, "max_pixels": max_pixels, "answer_base": answer_base}
     if streaming:
         return stream_rows(name, split, skip=on_bad_rows != "refuse", **given)  # type: ignore[return-value]
     return _checked(name, open_rows(name, split, **given), on_bad_rows)

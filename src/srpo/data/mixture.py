@@ -14,7 +14,7 @@ from datasets.table import InMemoryTable
 from srpo.data.schema import COLUMNS, WORLD_COLUMNS, DataError, parse_columns
 
 SUFFIXES = (".yaml", ".yml")
-_KEYS = ("data", "weight", "columns", "split", "preset", "image_root", "rows", "task", "hint")
+_KEYS = ("data", "weight", "columns", "split", "preset", "image_root", "rows", "task", "hint", "answer_base")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def _part(path: Path, number: int, entry: Any) -> Part:
     data, columns = str(entry["data"]), entry.get("columns")
     if is_mixture(data):
         raise DataError(f"{place} is a mixture itself ({data}); list its data sets here")
-    options = {key: entry[key] for key in ("preset", "image_root", "rows", "task", "hint") if key in entry}
+    own = ("preset", "image_root", "rows", "task", "hint", "answer_base")
+    options = {key: entry[key] for key in own if key in entry}
     if columns is not None:
         options["columns"] = columns if isinstance(columns, Mapping) else parse_columns(str(columns))
     if "image_root" in options:

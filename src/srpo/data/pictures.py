@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from srpo.data import images as image_cells
 from srpo.data.images import ENTRIES, REFERENCE_LENGTH, Resolve
-from srpo.data.problems import BadRow, RowProblem
+from srpo.data.problems import REFUSED, BadRow, RowProblem
 from srpo.data.sources import cell_of
 
 CHUNK = 256  # rows whose images are Python objects at a time
@@ -35,19 +35,23 @@ def images_of(
     if isinstance(rows, Dataset) and len(columns) == 1 and not any(held):
         stored = rows.select_columns([columns[0]]).with_format("arrow")[:][columns[0]]
         if image_cells.wraps(stored):
-            return image_cells.wrap(stored)
+            wrapped = image_cells.wrap(stored)
+            _note_missing(ids, wrapped, bad)
+            return wrapped
     chunks: list[pa.Array] = []
     chunk: list[list[dict[str, Any]]] = []
     for row_id, inside, cells in zip(ids, held, _cells(rows, columns, ids), strict=True):
         try:
-            chunk.append(image_cells.entries(inside or cells, resolve))
+            chunk.append(image_cells.entries_of_row(inside or cells, resolve))
         except (RowProblem, OSError) as error:
             bad.append(find(row_id, error))
             chunk.append([])
         if len(chunk) == CHUNK:
             chunks.append(pa.array(chunk, ENTRIES))
             chunk = []
-    return pa.chunked_array([*chunks, pa.array(chunk, ENTRIES)], type=ENTRIES)
+    found = pa.chunked_array([*chunks, pa.array(chunk, ENTRIES)], type=ENTRIES)
+    _note_missing(ids, found, bad)
+    return found
 
 
 def find(row_id: str, error: RowProblem | OSError) -> BadRow:
@@ -55,6 +59,18 @@ def find(row_id: str, error: RowProblem | OSError) -> BadRow:
     if isinstance(error, RowProblem):
         return error.of(row_id)
     return BadRow(row_id, "image_unreadable", f"its image cannot be read ({error})", "replace it or remove the row")
+
+
+def _note_missing(ids: Sequence[str], found: pa.ChunkedArray, bad: list[BadRow]) -> None:
+    """Add a find for every row without an image, in a set where some have one; refused rows have none to tell of."""
+    counts = [count or 0 for chunk in found.chunks for count in chunk.value_lengths().to_pylist()]
+    if not any(counts):
+        return
+    refused = {find.row for find in bad if find.severity == REFUSED}
+    reason = "it has no image, and other rows of the set have some"
+    remedy = "it is used as a row of text only: remove it if its question needs an image"
+    missing = (row_id for row_id, count in zip(ids, counts, strict=True) if not count and row_id not in refused)
+    bad.extend(BadRow(row_id, "image_none", reason, remedy) for row_id in missing)
 
 
 def _cells(rows: list[dict[str, Any]] | Dataset, columns: Sequence[str], ids: Sequence[str]) -> Iterator[list[Any]]:

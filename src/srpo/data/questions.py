@@ -12,10 +12,14 @@ from typing import Any
 
 from srpo.data.problems import RowProblem
 from srpo.data.repair import repair
-from srpo.data.values import shorten, to_repaired
+from srpo.data.schema import MEDIA_COLUMNS
+from srpo.data.values import is_blank, shorten, to_repaired
 
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
 _IMAGE_KEYS = ("image", "image_url", "path", "url")
+MEDIA_TYPES = ("video", "audio", "video_url", "audio_url", "input_audio")
+MEDIA_REMEDY = "only texts and images are read: remove the row"
+_MEDIA = re.compile(r"<(?:video|audio)>", re.IGNORECASE)
 _SPACED = re.compile(r"<[Ii]mage[ _]?([1-9][0-9]*)>")
 _PLACEHOLDER = re.compile(r"<image([1-9][0-9]*)?>")
 
@@ -53,6 +57,17 @@ def read_question(cells: Sequence[Any]) -> Asked:
     )
 
 
+def check_media(question: str, cells: Mapping[str, Any]) -> None:
+    """Raise RowProblem for a question about a video or a sound: it has a placeholder, or a cell of theirs is filled."""
+    if mark := _MEDIA.search(question):
+        raise RowProblem("media", f"the question has the placeholder {mark[0]}", MEDIA_REMEDY)
+    for column in MEDIA_COLUMNS:
+        cell = cells.get(column)
+        items = cell if isinstance(cell, (list, tuple)) else [cell]
+        if not all(map(is_blank, items)):
+            raise RowProblem("media", f"the column {column} is filled", MEDIA_REMEDY)
+
+
 def fit_placeholders(question: str, n_images: int) -> str:
     """The question with placeholders as `build_prompt` takes them.
 
@@ -87,7 +102,8 @@ def _read_cell(cell: Any) -> Asked:
     if len(questions) != 1:
         reason = f"the conversation asks {len(questions)} questions" if questions else "no message is the user's"
         raise RowProblem("question_turns", reason, "it must be one question: a conversation with a user message")
-    replies = [_text(message, []) for message in cell if _role(message) == "assistant"]
+    asked = next(i for i, message in enumerate(cell) if _role(message) == "user")
+    replies = [_text(message, []) for message in cell[asked:] if _role(message) == "assistant"]
     return Asked(questions[0], replies[-1] if replies else "", images)
 
 
@@ -106,6 +122,7 @@ def _text(message: Mapping[str, Any], images: list[Any]) -> str:
         raise RowProblem("question_type", f"a message holds {shorten(content)}", "it must be a text or a list of parts")
     texts: list[str] = []
     for part in content:
+        _refuse_media(part)
         held = _image(part)
         if held is not None or (isinstance(part, Mapping) and part.get("type") in ("image", "image_url")):
             texts.append("<image>")
@@ -118,6 +135,14 @@ def _text(message: Mapping[str, Any], images: list[Any]) -> str:
     if all(text == "<image>" for text in texts[:first]) and "<image" not in "".join(texts[first:]):
         texts = texts[first:]  # images in front need no placeholder
     return repair("\n".join(filter(None, texts))).strip()
+
+
+def _refuse_media(part: Any) -> None:
+    """Raise RowProblem for a part that is a video or a sound."""
+    if isinstance(part, Mapping):
+        kind = str(part.get("type") or "")
+        if kind in MEDIA_TYPES or any(part.get(key) is not None for key in MEDIA_TYPES):
+            raise RowProblem("media", f"a message holds {shorten(part)}", MEDIA_REMEDY)
 
 
 def _image(part: Any) -> Any:

@@ -24,7 +24,8 @@ def _pattern(endings: dict[str, str]) -> re.Pattern[str]:
     choices = []
     for character, words in endings.items():
         ends = "|".join(re.escape(w.rstrip("!")) + ("(?![a-zA-Z])" if w.endswith("!") else "") for w in words.split())
-        choices.append(f"{re.escape(character)}(?={ends})")
+        before = r"(?<!\r)" if character == "\n" else ""  # a line end of Windows
+        choices.append(f"{before}{re.escape(character)}(?={ends})")
     return re.compile("|".join(choices))
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from srpo.data import values
+from srpo.data.choices import Choices, check_options, listed_choices, to_choices, to_letter, to_lettered_choices
 from srpo.data.problems import RowProblem
-from srpo.data.questions import fit_placeholders, read_question, unspaced
+from srpo.data.questions import check_media, fit_placeholders, read_question, unspaced
 from srpo.data.schema import Found
 from srpo.grading import check_reference, parse_task
 
@@ -24,7 +25,8 @@ class Reading:
     Args:
         columns: our column -> source columns.
         task: task of rows that name none, as far as it fits them; None to decide from the answer.
-        base: 0 or 1 where answers are positions among the options, counted from there.
+        base: 0 or 1 where answers are positions among the options, counted from there; AMBIGUOUS where nothing shows
+            from which; None where they are none.
         prepare: changes the cells of a row before they are read; may set `task`.
         blank_question: what stands in for an empty question, for sets whose images hold it.
         hint: sentence behind the question; "auto" for `set_hint`, or where that is empty what the task calls for.
@@ -68,15 +70,20 @@ def read_row(cells: Mapping[str, Any], reading: Reading) -> Row:
     if reading.prepare is not None:
         cells = reading.prepare(dict(cells))
         columns = columns | {"task": ("task",)}
-    asked = read_question([cells.get(source) for source in columns["question"]])
+    asked = read_question([_question_cell(source, cells.get(source)) for source in columns["question"]])
+    check_media(asked.question, cells)
     row = Row(asked.question or reading.blank_question, held=asked.images)
-    row.options = _options([cells.get(source) for source in columns.get("options", ())])
-    values.check_options(row.options)
+    choices = read_choices([cells.get(source) for source in columns.get("options", ())])
+    check_options(choices.texts)
+    row.options = choices.texts
     answer = _one([cells.get(source) for source in columns["answer"]]) if "answer" in columns else asked.reply
     task = values.to_text(_one([cells.get(source) for source in columns.get("task", ())]))
     if _is_vector(task or reading.task, answer):
         answer = f"[{', '.join(map(values.to_text, answer))}]"
-    row.answer, row.alternatives = values.to_answers(answer, row.options, reading.base)
+    settle = partial(to_letter, choices=choices, base=reading.base) if row.options else None
+    row.answer, row.alternatives = values.to_answers(answer, settle)
+    if not (row.options or task):
+        row.question, row.options = listed_choices(row.question, row.answer)
     row.alternatives += [text for text in map(values.to_text, _list(cells, columns, "alternatives")) if text]
     row.task = _task(task, row, reading.task)
     _check_answer(row)
@@ -105,8 +112,14 @@ def prompt_of(row: Row, n_images: int, reading: Reading) -> list[dict[str, Any]]
         raise RowProblem(error.kind, error.reason, error.remedy) from error
 
 
-def _options(cells: Sequence[Any]) -> list[str]:
-    return values.to_lettered_options(cells) if len(cells) > 1 else values.to_options(cells[0] if cells else None)
+def read_choices(cells: Sequence[Any]) -> Choices:
+    """The choices of a row, from the cells of one column or of the columns A, B, C ..."""
+    return to_lettered_choices(cells) if len(cells) > 1 else to_choices(cells[0] if cells else None)
+
+
+def _question_cell(source: str, cell: Any) -> Any:
+    """The cell, None for an empty hint that a table writes as "nan"."""
+    return None if source == "hint" and str(cell).strip().lower() == "nan" else cell
 
 
 def _one(cells: Sequence[Any]) -> Any:

@@ -36,14 +36,15 @@ COLUMNS = (
     "task",
 )
 WORLD_COLUMNS = ("family", "truth")
+MEDIA_COLUMNS = ("videos", "audios", "video", "audio")  # a row in which one is filled is refused
 
 # the first name that a source has is taken; a full stop leads into a nested column
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "id": ("id", "index", "qid", "question_id", "pid", "sample_index", "ID", "extra_info.index"),
     "question": ("question", "problem", "query", "prompt", "messages", "conversations"),
     "answer": (
-        *("answer", "solution", "gt", "label", "ground_truth", "gt_answer", "answers"),
-        *("reward_model.ground_truth", "extra_info.answer"),
+        *("answer", "gt", "label", "ground_truth", "gt_answer", "answers"),
+        *("reward_model.ground_truth", "extra_info.answer", "solution"),
     ),
     "image": (
         *("images", "decoded_image", "image", "image_path", "image_paths", "img", "img_path", "file_name"),
@@ -95,7 +96,7 @@ def find_columns(
         conversations: source columns that hold conversations, whose last reply can stand in for an answer column.
 
     What `columns` does not name is looked for under its usual names. Options may be spread over columns A, B, C ...,
-    images over image_1, image_2 ...; a VLMEvalKit `hint` is read in front of the question.
+    images over image_1, image_2 ...; the `hint` of a VLMEvalKit table is read in front of the question.
 
     Raises:
         DataError: for a mapping that names no column and for a missing question or answer.
@@ -112,7 +113,8 @@ def find_columns(
         found["options"] = letters
     if not found.get("image") and "image" not in mapped and (numbered := _numbered_images(present)):
         found["image"] = numbered
-    if "question" not in mapped and {"hint", "index"} <= set(present) and found.get("question"):
+    is_table = {"A", "B"} <= set(present) or name.lower().endswith(".tsv")  # of VLMEvalKit; elsewhere hints may tell
+    if "question" not in mapped and {"hint", "index"} <= set(present) and is_table and found.get("question"):
         found["question"] = ("hint", *found["question"])
     found = {ours: sources for ours, sources in found.items() if sources}
     _require(name, "question", found, present)

@@ -1,7 +1,7 @@
 """Names of data sets -> raw rows: files, folders, `save_to_disk` folders, packages and the Hugging Face hub."""
 
+import logging
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,17 +13,13 @@ from datasets import Dataset, DatasetDict, Features
 from datasets.exceptions import DatasetsError
 
 from srpo.data.files import SUFFIXES, Item, iter_file
+from srpo.data.folders import canonical_split, find_splits
 from srpo.data.presets import Preset
 from srpo.data.problems import BadRow
 from srpo.data.questions import is_conversation
 from srpo.data.schema import DataError
 
-_SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid", "dev", "eval"),
-    "test": ("test", "testing"),
-}
-_NOT_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,11 +68,6 @@ class Source:
     bad: list[BadRow] = field(default_factory=list)
 
 
-def canonical_split(split: str) -> str:
-    """ "validation" for "val", "dev" and the like, "train" for "training"; other names as they are."""
-    return next((name for name, words in _SPLIT_WORDS.items() if split.lower() in words), split)
-
-
 def from_memory(rows: Dataset | Sequence[Mapping[str, Any]], limit: int | None = None) -> Source:
     """Rows that are in memory already."""
     if not isinstance(rows, Dataset):
@@ -97,6 +88,14 @@ def split_names(name: str, preset: Preset | None = None) -> tuple[str, ...]:
         return tuple(datasets.get_dataset_split_names(dataset_id, config))
     except (OSError, ValueError, DatasetsError) as error:
         raise DataError(_not_on_hub(name, error)) from error
+
+
+def left_out(name: str, preset: Preset | None = None) -> list[str]:
+    """A sentence for each data file of a folder that is not read; [] for any other data set."""
+    path = Path(name).expanduser()
+    if not path.is_dir() or _is_saved(path):
+        return []
+    return find_splits(path, preset.splits if preset else {})[1]
 
 
 def locate(name: str, split: str, preset: Preset | None = None) -> Place:
@@ -177,6 +176,8 @@ def _first(source: Source, limit: int | None) -> Source:
 
 def _locate_local(name: str, path: Path, split: str, preset: Preset | None) -> Place:
     splits = _local_splits(path, preset)
+    for sentence in left_out(name, preset):
+        _logger.warning("%s: %s", name, sentence)
     if preset is not None and list(splits) == ["train"] and list(preset.splits) == [split]:
         splits = {split: splits["train"]}  # files whose names say nothing are the only split that the set has
     wanted = next((s for s in (split, canonical_split(split)) if s in splits), None)
@@ -193,35 +194,23 @@ def _locate_local(name: str, path: Path, split: str, preset: Preset | None) -> P
     return place
 
 
+def _is_saved(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
 def _local_splits(path: Path, preset: Preset | None) -> dict[str, Any]:
     """Split name -> Dataset of a `save_to_disk` folder, or the list of files that hold it."""
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(f"{path} is no data file; give one that ends in {', '.join(SUFFIXES)}, or a folder of them")
         return {"train": [path]}
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+    if _is_saved(path):
         try:
             saved = datasets.load_from_disk(str(path))
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{path} cannot be read as a saved data set ({error}); save it again") from error
         return {canonical_split(k): v for k, v in saved.items()} if isinstance(saved, DatasetDict) else {"train": saved}
-    files = _data_files(path) or _data_files(path / "data")
-    if not files:
-        raise DataError(f"folder {path} holds no data file; put one in it that ends in {', '.join(SUFFIXES)}")
-    split_words = {**_SPLIT_WORDS, **({ours: (theirs,) for ours, theirs in preset.splits.items()} if preset else {})}
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        words = {*re.split(r"[^a-z]+", file.stem.lower()), *re.split(r"[^a-z0-9_]+", file.stem.lower())}
-        for split in (s for s in split_words if words & set(split_words[s])):
-            by_split.setdefault(split, []).append(file)
-    return by_split or {"train": files}
-
-
-def _data_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = (Path(entry.path) for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
-    return sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.name not in _NOT_DATA)
+    return find_splits(path, preset.splits if preset else {})[0]
 
 
 def _load_parquet(place: Place) -> Dataset:

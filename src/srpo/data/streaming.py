@@ -1,9 +1,9 @@
 """Streams: rows of the schema that are read as they are asked for, for sets that are too large to be opened at once."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from datasets import ClassLabel, Features, IterableDataset, Value
 from datasets.exceptions import DatasetsError
 
 from srpo.data.adapt import Options, features, fit_reading, make_reading
-from srpo.data.images import Resolve, entries, resolver
+from srpo.data.images import Resolve, entries_of_row, resolver
 from srpo.data.pictures import find
 from srpo.data.problems import BadRow, RowProblem
 from srpo.data.rows import Reading, prompt_of, read_row
 from srpo.data.schema import COLUMNS, DataError
 from srpo.data.sources import Place, cell_of, columns_of
-from srpo.data.values import to_text
+from srpo.data.values import is_blank, to_text
 
 HEAD = 256  # rows that show the columns and how answers are written
 _BATCH = 16
@@ -37,6 +37,8 @@ class RowAdapter:
         bases: the folders that they are relative to.
         skip: leave bad rows out, with a warning that counts them, instead of raising DataError.
         prefix: put in front of ids.
+        present: columns that are known already: those of the first rows, and later ones that change nothing.
+        find_late: all columns -> the source columns that would be read from them.
     """
 
     name: str
@@ -45,6 +47,8 @@ class RowAdapter:
     bases: tuple[Path, ...]
     skip: bool
     prefix: str = ""
+    present: tuple[str, ...] = ()
+    find_late: Callable[[Sequence[str]], set[str]] | None = None
     skipped: int = field(default=0, init=False)
 
     @cached_property
@@ -58,16 +62,33 @@ class RowAdapter:
         """The row in the schema, images as {bytes, path}. DataError for a bad row that is not skipped."""
         columns = self.reading.columns
         row_id = "-".join(filter(None, (to_text(cell_of(cells, c)) for c in columns.get("id", ())))) or row_id
+        self._refuse_late_columns(row_id, cells)
         try:
             wanted = {source: cell_of(cells, source) for sources in columns.values() for source in sources}
             row = read_row({**cells, **wanted}, self.reading)
-            images = entries(row.held or [wanted[source] for source in columns.get("image", ())], self._resolve)
+            images = entries_of_row(row.held or [wanted[source] for source in columns.get("image", ())], self._resolve)
             prompt = [_full(message) for message in prompt_of(row, len(images), self.reading)]
         except (RowProblem, OSError) as error:
             self.refuse(find(row_id, error))
             return None
         values = {**row.__dict__, "id": self.prefix + row_id, "images": images, "prompt": prompt}
         return {column: values[column] for column in COLUMNS}
+
+    def _refuse_late_columns(self, row_id: str, cells: Mapping[str, Any]) -> None:
+        """DataError for a row that fills a column which the first rows lack, and which loading would have read."""
+        if self.find_late is None or all(key in self.present and not isinstance(cells[key], dict) for key in cells):
+            return
+        late = [column for column in columns_of([cells])[0] if column not in self.present]
+        late = [column for column in late if _is_filled(cell_of(cells, column))]
+        if not late:
+            return
+        before, self.present = self.find_late(self.present), (*self.present, *late)
+        if used := self.find_late(self.present) - before:
+            column = next(column for column in self.present if column in used)
+            raise DataError(
+                f"{self.name}, row {row_id} has a column {column!r} that none of the first {HEAD} rows has, so the "
+                "stream would not read it; put a row that has it first, or load the set without streaming"
+            )
 
     def refuse(self, bad: BadRow) -> None:
         """Count a bad row, or raise DataError for it."""
@@ -82,6 +103,10 @@ class RowAdapter:
         """The same for a batch of columns, as `IterableDataset.map` hands it over."""
         rows = [self(f"row-{i}", {name: cells[name][k] for name in cells}) for k, i in enumerate(indices)]
         return {column: [row[column] for row in rows if row is not None] for column in COLUMNS}
+
+
+def _is_filled(cell: Any) -> bool:
+    return not is_blank(cell) and cell != [] and cell != {}
 
 
 def _full(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +172,18 @@ def _unlabelled(types: Features) -> Features:
 def _adapter(place: Place, head: Sequence[Mapping[str, Any]], options: Options, skip: bool, prefix: str) -> RowAdapter:
     if not head:
         raise DataError(f"{place.name} has no readable row at its beginning; give a data set with at least one")
-    reading = make_reading(place.name, *columns_of(head), options)
+    present, conversations = columns_of(head)
+    reading = make_reading(place.name, present, conversations, options)
+    late = partial(_sources_of, place.name, conversations, options)
     texts = [source for ours, sources in reading.columns.items() if ours != "image" for source in sources]
     cells = {source: [cell_of(row, source) for row in head] for source in texts}
     root = Path(options.image_root).expanduser() if options.image_root is not None else place.root
     bases = place.bases if options.image_root is None else ()
-    return RowAdapter(place.name, fit_reading(place.name, cells, reading), root, bases, skip, prefix)
+    reading = fit_reading(place.name, cells, reading)
+    return RowAdapter(place.name, reading, root, bases, skip, prefix, tuple(present), late)
+
+
+def _sources_of(name: str, conversations: set[str], options: Options, present: Sequence[str]) -> set[str]:
+    """The source columns that are read of those that are there."""
+    columns = make_reading(name, present, conversations, options).columns
+    return {source for sources in columns.values() for source in sources}

@@ -3,13 +3,10 @@
 Those that read a cell raise RowProblem (a ValueError) for one that cannot be used.
 """
 
-import ast
-import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from string import ascii_uppercase
 from typing import Any
 
 from srpo.data.problems import RowProblem
@@ -19,8 +16,8 @@ from srpo.grading.text import clean
 
 _ANSWER_BLOCK = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _BOXED = re.compile(r"\$?\\boxed\s*\{(.*)\}\$?", re.DOTALL)
-_LABEL = re.compile(r"\(?([A-Z])[.):]\s*(?=\S)")
-_LABELS_IN_TEXT = re.compile(r"(?:^|[;；\n])\s*\(?([A-Z])\s?[.．、:：)]\s*")
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
+_POSITIONS = re.compile(r"\s*\[\s*[0-9]{1,9}(?:\s*,\s*[0-9]{1,9})*\s*\]\s*")
 _CHOICES = (re.compile(r"(?:^|[\s(])A\s?[.．、:：)]"), re.compile(r"(?:^|[\s(])B\s?[.．、:：)]"))
 _LETTERS_ONLY = re.compile(r"\(?[A-J]\)?\.?(?:\s*(?:,|and|;)?\s*\(?[A-J]\)?)*")
 
@@ -50,89 +47,55 @@ def to_repaired(cell: Any, *, formula: bool = False) -> str:
     return to_text(repair(cell, formula=formula) if isinstance(cell, str) else cell)
 
 
-def to_options(cell: Any) -> list[str]:
-    """The choices as texts; [] for none.
-
-    From a list, a dict of labels, {"text": [...], "label": [...]}, the text of a list, or "A. 2; B. 3".
-    """
-    if is_blank(cell):
-        return []
-    if isinstance(cell, str):
-        labelled = _labelled_text(cell)
-        return labelled if labelled else to_options(_literal(cell))
-    if isinstance(cell, dict):
-        inner = cell.get("text")
-        return to_options(inner if isinstance(inner, (list, tuple)) else [o for o in cell.values() if o is not None])
-    if isinstance(cell, (list, tuple)):
-        return _unlabelled([to_repaired(option, formula=True) for option in cell])
-    raise RowProblem("options_type", f"the options are {shorten(cell)}", "they must be a list of choices")
-
-
-def to_lettered_options(cells: Sequence[Any]) -> list[str]:
-    """The choices from columns A, B, C ...: those before the first empty one, which only empty ones may follow."""
-    texts = [to_repaired(cell, formula=True) for cell in cells]
-    while texts and not texts[-1]:
-        texts.pop()
-    return texts
-
-
-def check_options(options: Sequence[str]) -> None:
-    """Raise RowProblem for one option, more than there are letters, and one without text."""
-    if len(options) > len(ascii_uppercase):
-        raise RowProblem(
-            "options_many", f"{len(options)} options, and at most {len(ascii_uppercase)} have letters", "drop some"
-        )
-    if len(options) == 1:
-        raise RowProblem("options_one", f"one option only ({shorten(options[0])})", "add the others or drop it")
-    if not all(options):
-        letter = ascii_uppercase[options.index("")]
-        raise RowProblem("options_empty", f"option {letter} has no text", "fill it in or remove the row")
-
-
-def position_base(answers: Iterable[Any], options: Iterable[Sequence[str]]) -> int | None:
-    """0 or 1 where the answers of a data set are positions among the options, counted from there; None else.
-
-    Whole numbers are positions where at least one of them is no option's text and all of them fit: from 0, unless
-    one only fits counted from 1. Numbers in a table's text count too.
-    """
-    numbered = [
-        (int(answer), choices, to_text(answer) in choices)
-        for answer, choices in zip(answers, options, strict=True)
-        if choices and _is_whole(answer)
-    ]
-    if not numbered or all(is_text for _, _, is_text in numbered):
-        return None
-    return next((b for b in (0, 1) if all(b <= n < len(c) + b for n, c, _ in numbered)), None)
-
-
-def to_answers(cell: Any, options: Sequence[str], base: int | None = None) -> tuple[str, list[str]]:
-    """(answer, alternatives). A list means all of its elements with options ("A, C"), else any of them."""
-    if isinstance(cell, (list, tuple)) and len(cell) > 1:
-        elements = [to_answer(element, options, base) for element in cell]
-        if options:
-            return ", ".join(_letter(element, options) for element in elements), []
-        return elements[0], [e for e in dict.fromkeys(elements) if e != elements[0]]
-    return to_answer(cell, options, base), []
-
-
-def to_answer(cell: Any, options: Sequence[str], base: int | None = None) -> str:
-    r"""One reference answer as text.
-
-    "<answer> 3 </answer>" and "\boxed{3}" give "3". A whole number is a position among the options where `base` says
-    so, or where it is no option's text; it gives that option's letter (0 -> "A").
-    """
-    if isinstance(cell, (list, tuple, dict)) and len(cell) != 1:
-        raise RowProblem("answer_type", f"the answer is {shorten(cell)}", "it must be one value")
+def reference_text(cell: Any) -> str:
+    r"""The text of an answer cell without its wrapping: "<answer> 3 </answer>" and "\boxed{3}" give "3"."""
     text = to_repaired(cell, formula=True)
     if blocks := _ANSWER_BLOCK.findall(text):
         text = blocks[-1].strip()
-    text = _unboxed(text).strip()
+    return _unboxed(text).strip()
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text is, as far as it can be a position; None for another text."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def elements_of(cell: Any) -> list[Any]:
+    """The answers in a cell: those of a list, of the text "[0, 2]", of {"answer": ...} and of a list of such."""
+    if isinstance(cell, str) and _POSITIONS.fullmatch(cell):
+        return [int(number) for number in re.findall("[0-9]+", cell)]
+    if isinstance(cell, Mapping) and "answer" in cell:
+        return elements_of(cell["answer"])
+    if isinstance(cell, (list, tuple)) and len(cell) > 0:
+        nested = [elements_of(inner) if isinstance(inner, Mapping) else [inner] for inner in cell]
+        return [element for elements in nested for element in elements]
+    return [cell]
+
+
+def to_answers(cell: Any, settle: Callable[[str], str] | None = None) -> tuple[str, list[str]]:
+    """(answer, alternatives). A list means all of its elements with options ("A, C"), else any of them.
+
+    Args:
+        cell: one value, a list, or {"answer": ...} once or in a list: such are alternatives always.
+        settle: gives the letter of an answer, or the answer as it is; for rows with options.
+    """
+    listed = isinstance(cell, (list, tuple)) or (settle is not None and isinstance(cell, str))
+    named = isinstance(cell, Mapping) or (listed and any(isinstance(element, Mapping) for element in cell))
+    elements = elements_of(cell) if listed or named else [cell]
+    answers = [to_answer(element, settle) for element in elements]
+    if len(answers) > 1 and settle is not None and not named:
+        return ", ".join(answers), []
+    return answers[0], [answer for answer in dict.fromkeys(answers) if answer != answers[0]]
+
+
+def to_answer(cell: Any, settle: Callable[[str], str] | None = None) -> str:
+    """One reference answer as text, unwrapped as by `reference_text`; `settle` as in `to_answers`."""
+    if isinstance(cell, (list, tuple, Mapping)) and (isinstance(cell, Mapping) or len(cell) != 1):
+        raise RowProblem("answer_type", f"the answer is {shorten(cell)}", "it must be one value")
+    text = reference_text(cell)
     if not text:
         raise RowProblem("answer_empty", "the answer is empty", "fill it in or remove the row")
-    is_position = base is not None or (not isinstance(cell, str) and text not in options)
-    if options and is_position and _is_whole(cell) and 0 <= int(cell) - (base or 0) < len(options):
-        return ascii_uppercase[int(cell) - (base or 0)]
-    return text
+    return text if settle is None else settle(text)
 
 
 def task_of(answer: str, options: Sequence[str], question: str = "") -> str:
@@ -155,17 +118,6 @@ def shorten(cell: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def _is_whole(cell: Any) -> bool:
-    if isinstance(cell, str):
-        return cell.strip().isdecimal() and len(cell) < 4
-    return isinstance(cell, (int, float)) and not isinstance(cell, bool) and float(cell).is_integer()
-
-
-def _letter(answer: str, options: Sequence[str]) -> str:
-    """The letter of the option that an answer spells out; the answer itself where it is none's text."""
-    return ascii_uppercase[options.index(answer)] if answer in options[: len(ascii_uppercase)] else answer
-
-
 def _unboxed(text: str) -> str:
     r"""The content where all of a text is one \boxed{...}."""
     boxed = _BOXED.fullmatch(text)
@@ -177,35 +129,3 @@ def _unboxed(text: str) -> str:
         if depth < 0:
             return text
     return boxed[1]
-
-
-def _unlabelled(options: list[str]) -> list[str]:
-    """The options without "A. ", "(B) " ... where all of them are labelled so in order."""
-    labels = [_LABEL.match(option) for option in options]
-    if all(label and label[1] == ascii_uppercase[i % 26] for i, label in enumerate(labels)):
-        return [option[label.end() :] for option, label in zip(options, labels, strict=True) if label]
-    return options
-
-
-def _labelled_text(text: str) -> list[str]:
-    """The choices that "A. 2; B. 3" lists, [] where the text does not list labels in order."""
-    text = repair(text, formula=True).strip()
-    marks = list(_LABELS_IN_TEXT.finditer(text))
-    if len(marks) < 2 or marks[0].start() != 0 or [m[1] for m in marks] != list(ascii_uppercase[: len(marks)]):
-        return []
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    return [text[m.end() : end].strip().rstrip(";；").strip() for m, end in zip(marks, ends, strict=True)]
-
-
-def _literal(text: str) -> Any:
-    """The list that a text spells, in JSON or Python notation."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
-    if not isinstance(value, (list, tuple, dict)):
-        raise RowProblem("options_type", f"the options are {shorten(text)}", 'write them as a list such as ["4", "5"]')
-    return value
