@@ -41,6 +41,12 @@ def single(completions, **kwargs):
 def endless(completions, **kwargs):
     return [float("inf") for _ in completions]
 
+def undefined(completions, **kwargs):
+    return [float("nan") for _ in completions]
+
+def leaves(completions, **kwargs):
+    raise SystemExit(3)
+
 def broken(completions, **kwargs):
     raise KeyError("label")
 
@@ -54,6 +60,7 @@ class Reward:
 @pytest.fixture(autouse=True)
 def _functions(tmp_path, monkeypatch):
     (tmp_path / "my_rewards.py").write_text(FUNCTIONS)
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
     (tmp_path / "syntax.py").write_text("def broken(:")
     monkeypatch.chdir(tmp_path)
     yield
@@ -135,6 +142,9 @@ def test_functions_that_name_everything_and_async_ones(name):
         ("my_rewards.words", "returns 'good' as a reward; it must return a list with one number, or None"),
         ("my_rewards.single", "returns a float; it must return a list"),
         ("my_rewards.endless", "returns inf as a reward"),
+        ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
+        ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
+        ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),
         ("my_rewards.broken", r"fails on a trial with 2 rows \(KeyError: 'label'\)"),
     ],
 )

@@ -20,6 +20,8 @@ _LEAD_IN = re.compile(
 _BARE_LABEL = re.compile(r"[(\[{<]?\s*([A-Za-z])\s*[)\]}>.:!]*")
 _NUMBERED = re.compile(r"(?:option|choice)\s*#?\s*([1-9][0-9]?)", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?:the\s+)?(first|second|third|fourth|fifth|sixth)\s+(?:option|choice)", re.IGNORECASE)
+_BARE_ORDINAL = re.compile(r"(?:the\s+)?(first|second|third|fourth|fifth|sixth)(?:\s+one)?", re.IGNORECASE)
+_SAYS_PLACE = re.compile(r"\b(?:first|second|third|fourth|fifth|sixth|[1-6](?:st|nd|rd|th)?)\b", re.IGNORECASE)
 _IS = re.compile(r"[A-Z]\s+is\s")
 _BARE_LETTER = re.compile(r"(?<![^\W_])(?!A\s+[a-z])([A-Z])(?![^\W_])")
 _WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]{3,})+")
@@ -107,7 +109,10 @@ def named_options(answer: str, options: list[str]) -> set[int]:
         return by_text
     if numbered := _NUMBERED.fullmatch(answer):
         return {int(numbered[1]) - 1} & set(range(len(options)))
-    if ordinal := _ORDINAL.fullmatch(answer):
+    ordinal = _ORDINAL.fullmatch(answer)
+    if ordinal is None and not any(_SAYS_PLACE.search(option) for option in options):
+        ordinal = _BARE_ORDINAL.fullmatch(answer)
+    if ordinal:
         return {_ORDINALS.index(ordinal[1].casefold())} & set(range(len(options)))
     if labelled := _LABEL_AND_TEXT.fullmatch(answer):
         letter = (labelled[1] or labelled[2] or labelled[3]).upper()

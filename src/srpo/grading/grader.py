@@ -116,6 +116,8 @@ def _readings(reply: str, options: list[str], task: Task) -> list[str]:
     estimates = task.kind == "range" or bool(task.tolerance)
     clause = clean(statement.without_rounding(statement.main_clause(reply), estimates=estimates))
     readings = [clause, clean(statement.complement(clause)), clean(statement.polar_answer(clause))]
+    if not options:
+        readings.append(statement.without_label(clause))
     if task.kind == "choice":
         readings.append(only_option(clause, options))
     if task.kind in ("math", "range") or (task.kind == "choice" and not options):

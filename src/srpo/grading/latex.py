@@ -117,6 +117,12 @@ def left_as_arithmetic(text: str) -> bool:
     return bool((_JOINED if rational else _TWO_NUMBERS).search(text))
 
 
+def only_case_differs(first: str, second: str) -> bool:
+    """Return whether a variable of one text is in the other in the other case only: x and X."""
+    letters, others = (set(re.findall("[A-Za-z]", _COMMAND.sub(" ", text))) for text in (first, second))
+    return any(letter.swapcase() in others - letters for letter in letters - others)
+
+
 def braces_balance(text: str) -> bool:
     r"""Return whether every { of a text has its }, \{ and \} apart."""
     depth = 0

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from srpo.grading import latex
 from srpo.grading.client import Budget, Verdict
+from srpo.grading.clock import read_clock, same_time
 from srpo.grading.decision import Grade
 from srpo.grading.number import parse_quantity, quantities_equal, split_unit
 from srpo.grading.statement import only_number
 from srpo.grading.task import EXACT, Tolerance
-from srpo.grading.text import canonical
+from srpo.grading.text import canonical, mathematical_key
 from srpo.grading.units import conversion
 from srpo.grading.words import digits_for_words
 
@@ -21,7 +22,7 @@ _BRACKET_SEPARATOR = re.compile(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+"
 _EQUALS = re.compile(r"\s*(?<![<>!:\\])=\s*")
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:\s+[A-Z]+)?(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?")
 _RATIO_IN_WORDS = re.compile(r"(?<=[0-9])\s+to\s+(?=[0-9])")
-_HALF_OF_DAY = re.compile(r"(?<=:[0-9][0-9])\s*[ap]\.?m\.?$", re.IGNORECASE)
+_FRACTION = re.compile(r"/|\\frac(?![a-z])")
 _POINT_NAME = re.compile(r"^[A-Z]'{0,2}(?:_\{?[0-9]\}?)?\s*=?\s*(?=\()")
 _PARTS_STAY_TOGETHER = re.compile(r"\\pm|\\in(?![a-z])|\\cup|\\cap|\\le|\\ge|\\ne|[<>]|\\begin|\\mid|\|")
 
@@ -31,7 +32,7 @@ def is_mathematical(text: str) -> bool:
     if len(text) > MAX_EXPRESSION:
         return False
     tidy = latex.tidy(text)
-    if parse_quantity(tidy) is not None or latex.is_expression(tidy):
+    if parse_quantity(tidy) is not None or read_clock(tidy) is not None or latex.is_expression(tidy):
         return True
     parts = _elements(tidy)
     return parts is not None and all(parse_quantity(part) or latex.is_expression(part) for part in parts[1])
@@ -59,26 +60,31 @@ def only_quantity(sentence: str) -> str:
 def compare(reply: str, reference: str, budget: Budget, tolerance: Tolerance = EXACT) -> Grade:
     """Grade one cleaned answer against another as mathematics; `budget` bounds the time of math-verify.
 
-    Rules, in order: equal numbers (units may be left out or converted); lists, where brackets must agree, elements of
+    Rules, in order: times of day, where AM or PM is written;
+    equal numbers (units may be left out or converted); lists, where brackets must agree, elements of
     (a, b) and [a, b] are ordered and those of {a, b} and of bare "a, b" are not; equations, where "x = 4" answers "4"
     and each side of a chain must be right; everything else is one expression for math-verify. Several candidates ("3
     or 4") never answer a single value, and arithmetic that is not carried out ("3+4") answers no number.
     """
     reply, reference = _in_one_form(latex.tidy(reply), latex.tidy(reference))
-    if canonical(reply) == canonical(reference) and reply.endswith("!") == reference.endswith("!"):
+    if _same_text(reply, reference):
         return Grade(True, "text", "the same text")
     if len(reply) > max(MAX_EXPRESSION, 2 * len(reference)):
         return Grade(False, "length", f"an expression of {len(reply)} characters is not compared")
     return _compare(reply, reference, _Rules(budget, tolerance))
 
 
+def _same_text(reply: str, reference: str) -> bool:
+    words = not latex.is_expression(reference)
+    same = mathematical_key(reply, fold_words=words) == mathematical_key(reference, fold_words=words)
+    return same and reply.endswith("!") == reference.endswith("!")
+
+
 def _in_one_form(reply: str, reference: str) -> tuple[str, str]:
-    """Both texts with the notations that only one of them uses rewritten: rounding, ratios, intervals, ± and clocks."""
+    """Both texts with the notations that only one of them uses rewritten: rounding, ratios, intervals and ±."""
     reply = latex.before_rounding(reply)
     if ":" in reference:
         reply = _RATIO_IN_WORDS.sub(":", reply)
-        if not _HALF_OF_DAY.search(reference):
-            reply = _HALF_OF_DAY.sub("", reply)
     if latex.bracketed(reference):
         reply = _POINT_NAME.sub("", reply)
     if latex.as_interval(reference) is None or latex.as_interval(reply) is None:
@@ -105,6 +111,8 @@ def _compare(reply: str, reference: str, rules: _Rules) -> Grade:
 
 
 def _compare_numbers(reply: str, reference: str, rules: _Rules) -> Grade | None:
+    if (same := same_time(reply, reference)) is not None:
+        return Grade(same, "number", f"{reply} {'can be' if same else 'is not'} the time {reference}")
     wanted, given = parse_quantity(reference, glued_units=False), parse_quantity(reply)
     if wanted is None or given is None:
         return None
@@ -168,9 +176,13 @@ def _compare_expressions(reply: str, reference: str, rules: _Rules) -> Grade:
         return Grade(False, "number", f"the unit {given_unit} is not {wanted_unit}")
     if ":" in given and ":" not in wanted:
         return Grade(False, "text", f"{reply!r} is a ratio, and {reference!r} is none")
+    if ":" in wanted and ":" not in given and not _FRACTION.search(given):
+        return Grade(False, "text", f"{reply!r} is no ratio, and {reference!r} is one")
     for value in (given, wanted):
         if not latex.is_expression(value):
             return Grade(False, "text", f"{value!r} is not one mathematical expression, and the texts differ")
+    if latex.only_case_differs(given, wanted):  # math-verify takes x for X
+        return Grade(False, "math", f"{reply!r} has a variable of {reference!r} in another case")
     if factor != 1:
         given = rf"\frac{{{factor.numerator}}}{{{factor.denominator}}} \cdot ({given})"
     verdict = rules.budget.compare(wanted, given, rules.tolerance)

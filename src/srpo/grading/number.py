@@ -76,7 +76,9 @@ def parse_quantity(text: str, *, glued_units: bool = True) -> Quantity | None:
         text = f"{currency['value']} {currency['unit'].casefold()}"
     value, unit = split_unit(text, glued_units=glued_units)
     if not unit and (counted := _COUNTED.fullmatch(text)) and not _NOT_A_NOUN.search(counted["noun"]):
-        value, unit = counted["value"], counted["noun"].casefold().removesuffix("s")
+        noun = counted["noun"]
+        mixed = not (noun[1:].islower() or noun.isupper())  # MPa is not mPa
+        value, unit = counted["value"], noun if mixed else noun.casefold().removesuffix("s")
     parsed = _parse_number(value)
     return Quantity(parsed.value, unit, decimal=parsed.decimal) if parsed else None
 

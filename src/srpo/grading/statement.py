@@ -42,6 +42,7 @@ _POLAR = re.compile(
     r"(?P<answer>yes|yeah|yep|no|nope)(?:(?:[,.;:!]\s*|\s+(?=it\b|there\b|they\b|the\b|this\b|that\b))(?P<rest>.*))?",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"(?:\([A-Z]\)|[A-Z]\))\s+(?=\S)")
 _POLAR_WORDS = {"yeah": "yes", "yep": "yes", "nope": "no"}
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]++)(?:\.[0-9]++)?"
 _NUMBER_IN_PROSE = re.compile(
@@ -81,10 +82,16 @@ def without_rounding(text: str, *, estimates: bool) -> str:
 def polar_answer(text: str) -> str:
     """Return "yes" or "no" where the answer begins so and says nothing of the other, else `text`."""
     found = _POLAR.fullmatch(text)
-    if found is None or re.search(r"\b(?:yes|no|not|or|maybe)\b|n't\b", found["rest"] or "", re.IGNORECASE):
+    if found is None:
         return text
-    answer = found["answer"].casefold()
-    return _POLAR_WORDS.get(answer, answer)
+    answer = _POLAR_WORDS.get(found["answer"].casefold(), found["answer"].casefold())
+    other = r"\b(?:yes|no|not|or|maybe)\b|n't\b" if answer == "yes" else r"\b(?:yes|or|maybe)\b"
+    return text if re.search(other, found["rest"] or "", re.IGNORECASE) else answer
+
+
+def without_label(text: str) -> str:
+    """Return `text` without the label of an option before it: "A) circle" gives "circle"."""
+    return _LABEL.sub("", text) if _LABEL.match(text) and len(_LABEL.findall(text)) == 1 else text
 
 
 def only_number(text: str) -> str | None:

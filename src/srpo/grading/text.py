@@ -42,7 +42,18 @@ _ARTICLE = re.compile(
 _CLOSING = re.compile(r"(?:[.,;:?\s]|(?<![0-9)}!])!+)+$")  # the mark of a factorial stays
 _HYPHEN = re.compile(r"(?<=[^\W\d_]{3})-(?=[^\W\d_]{3})")
 _SPACE_BESIDE_SYMBOL = re.compile(r"\s*([^\w\s])\s*")
-_SPACE_BEFORE_UNIT = re.compile(r"(?<=[0-9])\s+(?=[a-z])")
+_SPACE_BEFORE_UNIT = re.compile(r"(?<=[0-9])\s+(?=[A-Za-z])")
+_SIGN_COMMANDS = {"\\angle": "∠", "\\triangle": "△"}
+_SIGN_COMMAND = re.compile(r"\\(?:angle|triangle)(?![A-Za-z])")
+_WORD = re.compile(
+    r"(?<![A-Za-z\\])(?<!\\angle )(?:(?=[a-z]*[aeiou])[a-z]{3,}|an|as|at|by|if|in|is|it|no|of|on|or|to)(?![A-Za-z])"
+    r"|^a(?=\s+[a-z]{3})",
+    re.IGNORECASE,
+)
+_MEASURED = re.compile(r"[0-9]\s*$")
+_TWO_PREFIXES = "mMpPyYzZ"  # milli and mega, pico and peta, ...: case tells which
+_KILO = re.compile(r"(?<=[0-9])\s*k(?:wh?|j|n|v|a|hz|pa)(?![a-z])", re.IGNORECASE)
+_LISTED = re.compile(r"(?<=[0-9]),\s+(?=[0-9])")
 
 
 def clean(text: str) -> str:
@@ -71,7 +82,27 @@ def canonical(text: str) -> str:
 
 def canonical_words(text: str) -> str:
     """`canonical`, with the space between a number and a word kept, so that words can be found in it."""
-    text = text.casefold()
+    return _without_trifles(text.casefold())
+
+
+def mathematical_key(text: str, *, fold_words: bool) -> str:
+    """`canonical` for mathematics: x is not X and mW is not MW, and "1, 234" is a list and not 1,234.
+
+    Case does not matter in a unit of kilo-, and with `fold_words` in words of three letters or more; behind a number
+    these must not begin with a prefix of two meanings.
+    """
+    text = _KILO.sub(lambda unit: unit[0].lower(), _LISTED.sub(";", text))
+    text = _WORD.sub(_folded, text) if fold_words else text
+    return _SPACE_BEFORE_UNIT.sub("", _without_trifles(text)).strip()
+
+
+def _folded(word: re.Match[str]) -> str:
+    ambiguous = word[0][0] in _TWO_PREFIXES and _MEASURED.search(word.string[: word.start()])
+    return word[0] if ambiguous else word[0].casefold()
+
+
+def _without_trifles(text: str) -> str:
+    text = _SIGN_COMMAND.sub(lambda command: _SIGN_COMMANDS[command[0]], text)
     text = _CLOSING.sub("", text)
     if article := _ARTICLE.match(text):
         text = text[article.end() :]

@@ -3,11 +3,13 @@
 import re
 from fractions import Fraction
 
-# unit = dimension size | other spellings. A plural s is understood. A unit of its own dimension converts to no other.
+# unit = dimension size | other spellings. A plural s is understood.
+# Case matters for M alone. A unit of its own dimension converts to no other.
 _TABLE = r"""
 mm = length 1/1000 | millimeter millimetre 毫米
 cm = length 1/100 | centimeter centimetre 厘米
 dm = length 1/10 | decimeter decimetre
+Mm = length 1000000 | MM
 m = length 1 | meter metre 米
 km = length 1000 | kilometer kilometre 千米 公里
 in = length 127/5000 | inch inches
@@ -15,12 +17,14 @@ ft = length 381/1250 | foot feet
 yd = length 1143/1250 | yard
 mi = length 201168/125 | mile
 mg = mass 1/1000000 | milligram
+Mg = mass 1000 | MG
 g = mass 1/1000 | gram gramme 克
 kg = mass 1 | kilogram 千克 公斤
 lb = mass 45359237/100000000 | pound
 oz = mass 45359237/1600000000 | ounce
 ton = ton 1 | tonne
 ms = time 1/1000 | millisecond
+Ms = time 1000000 | MS
 s = time 1 | sec second 秒
 min = time 60 | minute 分钟
 h = time 3600 | hr hour 小时
@@ -31,6 +35,7 @@ yr = months 12 | year
 dollar = dollars 1 | usd $ us$
 cent = dollars 1/100 | ¢
 ml = length^3 1/1000000 | milliliter millilitre
+ML = length^3 1000 | Ml
 l = length^3 1/1000 | liter litre
 mph = length/time 1397/3125
 kph = length/time 5/18
@@ -80,11 +85,16 @@ def find_unit(text: str) -> tuple[str, str, bool] | None:
     if match is None:
         return None
     power = match["power"] or _POWERS.get((match["dimension"] or match["powered"] or "").strip(" .").casefold(), "")
-    per = f"/{_SPELLINGS[match['per'].casefold()]}" if match["per"] else ""
-    unit = _SPELLINGS[match["unit"].casefold()] + (f"^{power}" if power else "") + per
+    per = f"/{_named(match['per'])}" if match["per"] else ""
+    unit = _named(match["unit"]) + (f"^{power}" if power else "") + per
     unit += f"^{match['per_power']}" if match["per_power"] else ""
     touching = len(match["unit"]) == 1 and match["unit"].isalpha() and not match["gap"]
     return text[: match.start()].rstrip(), unit, touching
+
+
+def _named(spelling: str) -> str:
+    """The unit of a spelling: case matters only where it tells milli from mega."""
+    return _SPELLINGS.get(spelling) or _SPELLINGS[spelling.casefold()]
 
 
 def _ends_a_value(text: str) -> bool:
