@@ -73,7 +73,7 @@ def plan_passes(
     for piece in pieces:
         by_group.setdefault(groups[piece.row], []).append(piece)
     blocks: list[Block] = []
-    longest_first = sorted(by_group, key=lambda row: -prompt_lengths[row])
+    longest_first = sorted(by_group, key=lambda row: (-prompt_lengths[row], row))
     for chosen in _fill(
         longest_first, prompt_lengths.__getitem__, lambda count, longest: count * longest <= max_tokens
     ):

@@ -56,3 +56,11 @@ def test_rollouts_of_a_group_need_not_be_neighbours():
         ([1], [[(0, 1)], [(0, 3)]]),
         ([0], [[(0, 0)], [(0, 2)]]),
     ]
+
+
+def test_prompts_of_one_length_keep_their_order_whatever_comes_first():
+    """With the pieces of row 2 first, prompts 2 and 0 would share a pass and 3 be left alone."""
+    groups, prompts = [0, 0, 2, 3], [3, 3, 3, 3]
+    lengths = {(0, 2): 1, (0, 0): 1, (1, 2): 1, (0, 3): 1}
+    straight = plan(dict(sorted(lengths.items())), 6, groups, prompts)
+    assert straight == plan(lengths, 6, groups, prompts) == plan(dict(reversed(lengths.items())), 6, groups, prompts)

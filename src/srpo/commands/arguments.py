@@ -38,9 +38,7 @@ class DataArguments:
     dataset_test_split: str | None = field(
         default=None, metadata={"help": "Split to evaluate on; by default validation, test or 10 %% of train."}
     )
-    preset: str | None = field(
-        default=None, metadata={"help": "Read the data set as this known one, such as mathvista (docs/data.md)."}
-    )
+    preset: str | None = field(default=None, metadata={"help": "Read the data as a known set, such as mathvista."})
     columns: str | None = field(
         default=None, metadata={"help": "Names of the data set's columns, such as question=problem,answer=gt."}
     )
@@ -58,16 +56,14 @@ class DataArguments:
     max_pixels: int | None = field(
         default=None, metadata={"help": "Shrink larger images to this many pixels; the processor may shrink further."}
     )
-    answer_base: int | None = field(
-        default=None, metadata={"help": "Whole numbers as answers are positions counted from 0 or 1; found by default."}
-    )
+    answer_base: int | None = field(default=None, metadata={"help": "Where positions as answers start: 0 or 1."})
     rows: int | None = field(default=None, metadata={"help": "Training rows to use; all by default."})
     streaming: bool = field(
         default=False, metadata={"help": "Read rows while training instead of before; needs max_steps."}
     )
     on_bad_rows: str = field(
         default="refuse",
-        metadata={"help": "refuse a set with bad rows, or skip them (counted and listed)."},
+        metadata={"help": "refuse a set with bad rows, or skip and list them."},
     )
 
 
