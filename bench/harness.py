@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from srpo.contrast import Context, build_contexts, tokens_to_score
+from srpo.contrast import Context, role_contexts, tokens_to_score
 from srpo.pixels import select_vision
 from srpo.roles import Role
 from srpo.scoring import Scorer
@@ -160,7 +160,7 @@ class Scoring:
         batch, roles, corrupted = rollouts(setting, model)
         self.original = Context.from_batch(batch)
         vision = lambda rows: select_vision(corrupted, batch["num_images"], None, rows)  # noqa: E731
-        self.contexts = build_contexts(self.original, vision, roles, "drop")
+        self.contexts = role_contexts(self.original, vision, roles, ("original", "corrupted", "cut"))
         self.wanted = tokens_to_score(roles, "drop", self.original.has_image)
         size = setting.rollouts_per_group
         self.groups = [row // size * size for row in range(roles.size(0))]

@@ -25,6 +25,16 @@ SCENARIOS = {
         "steps_per_generation": 2,
         "gradient_accumulation_steps": 2,
     },
+    "vppo": {"credit": "vppo", "images_per_row": (0, 1)},
+    "rlsd": {"credit": "rlsd"},
+    "pgpo": {"credit": "pgpo"},
+    "papo": {
+        "credit": "papo",
+        "images_per_row": (0, 1),
+        "steps_per_generation": 2,
+        "gradient_accumulation_steps": 2,
+        "log_policy_kl": True,
+    },
     "small_passes": {"scoring_max_tokens": 60},
     "text_and_images": {"images_per_row": (0, 1)},
     "text_and_images_checkpointed": {"images_per_row": (0, 1), "gradient_checkpointing": True},
@@ -44,11 +54,11 @@ class Watched(ScriptedSRPO):
             kind = "plain" if "labels" in kwargs else "completions" if "shift_labels" in kwargs else "prompts"
             self.passes.append((kind, "pixel_values" in kwargs))
 
-    def _contrast_gaps(self, *args, **kwargs):
+    def _assign_credit(self, *args, **kwargs):
         self.scoring = True
-        gaps = super()._contrast_gaps(*args, **kwargs)
+        assigned = super()._assign_credit(*args, **kwargs)
         self.scoring = False
-        return gaps
+        return assigned
 
 
 def run(model, output, scenario):

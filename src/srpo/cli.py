@@ -8,6 +8,9 @@ from srpo import __version__
 
 COMMANDS = {
     "train": ("srpo.commands.train", "train a vision-language model with SRPO (or GRPO: --credit uniform)"),
+    "compare": ("srpo.commands.compare", "methods against one another: seeds, one table, one figure"),
+    "eval": ("srpo.commands.eval", "replies, scores with intervals, and an audit of what answers rest on"),
+    "credit": ("srpo.commands.credit", "is a token credit any good here? gradient alignment, without training"),
     "data": ("srpo.commands.data", "check a data set: what is in it, and every bad row with its remedy"),
     "rewards": ("srpo.commands.rewards", "explain why a reply got its rewards"),
     "warmup": ("srpo.commands.warmup", "teach a model the response format before training"),

@@ -6,30 +6,20 @@ from typing import Any
 from trl import GRPOConfig
 
 from srpo.corruption import CORRUPTIONS
-from srpo.credit import check_parameters
+from srpo.credit_settings import NAMES, CreditSettings, check_choice
 from srpo.roles import ResponseFormat
 
-CREDITS = ("srpo", "uniform", "perception", "reasoning")
-REASONING_CONTRASTS = ("drop", "blind")
+CREDITS = NAMES
 SCORINGS = ("shared", "plain")
 
 
 @dataclass
-class SRPOConfig(GRPOConfig):
-    """Configuration of `SRPOTrainer`: every field of `trl.GRPOConfig`, and these.
+class SRPOConfig(CreditSettings, GRPOConfig):
+    """Configuration of `SRPOTrainer`: every field of `trl.GRPOConfig` and of `CreditSettings`, and these.
 
     Args:
-        credit: "srpo" weighs both roles; "perception" and "reasoning" weigh one role and leave the other at 1;
-            "uniform" is GRPO: no contrasts are scored and every token keeps the advantage of its rollout.
-        credit_baseline: mean gap subtracted from each gap: one for the rollout ("shared") or one per role ("per_role").
-        credit_temperature: τ, nats of gap above the baseline that raise a weight by a factor of e.
-        credit_weight_min: lower clip of a token weight, before the weights of a rollout are scaled to mean 1.
-        credit_weight_max: upper clip of a token weight, before the weights of a rollout are scaled to mean 1.
-        credit_strength: λ in [0, 1]. 0 trains exactly as GRPO but still measures and logs the contrasts.
         corruption: how the image of the perception contrast is corrupted; see `srpo.corruption.CORRUPTIONS`.
         corruption_ratio: share of the image that `corruption="patch_mask"` blacks out, in (0, 1].
-        reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
-            so with the image corrupted in both arms, so only evidence that passes through the text counts.
         scoring: how contrast log-probabilities are computed: "shared" encodes each prompt once for its group and runs
             only what a gap needs; "plain" runs whole forward passes over every rollout. Both give the same numbers.
         scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default half of
@@ -38,6 +28,8 @@ class SRPOConfig(GRPOConfig):
         skip_zero_advantage: leave rollouts with A = 0 out of the forward and backward pass of the update. The gradient
             is the same, but for rounding and the draws of dropout; logged entropy covers the other rollouts only.
             Refused where A = 0 does not mean no gradient: beta, an entropy term, an auxiliary loss.
+        log_policy_kl: score each generation batch again after the updates on it, and log how far the policy moved, at
+            the cost of one or two scoring passes over all rollouts.
         response_format: names of the perception, reasoning and answer tags, separated by commas.
         ban_placeholder_tokens: never sample the tokens that stand for an image or a video, because the next forward
             pass would look for the image that they announce.
@@ -48,21 +40,17 @@ class SRPOConfig(GRPOConfig):
             silently break, naming value, rule and remedy.
     """
 
-    credit: str = field(default="srpo", metadata={"help": "Token credit: srpo, uniform (GRPO), perception, reasoning."})
-    credit_baseline: str = field(default="shared", metadata={"help": "Baseline of the gaps: shared or per_role."})
-    credit_temperature: float = field(default=1.0, metadata={"help": "Nats of gap per factor e of weight, > 0."})
-    credit_weight_min: float = field(default=0.5, metadata={"help": "Lower clip of a token weight, in (0, 1]."})
-    credit_weight_max: float = field(default=2.0, metadata={"help": "Upper clip of a token weight, >= 1."})
-    credit_strength: float = field(default=1.0, metadata={"help": "0 is GRPO, 1 the whole role credit."})
     corruption: str = field(default="patch_mask", metadata={"help": f"One of: {', '.join(CORRUPTIONS)}."})
     corruption_ratio: float = field(default=0.6, metadata={"help": "Share of the image masked by patch_mask, (0, 1]."})
-    reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
     scoring: str = field(default="shared", metadata={"help": "shared: prompts encoded once; plain: whole passes."})
     scoring_max_tokens: int | None = field(
         default=None, metadata={"help": "Most tokens in a forward pass of shared scoring; lower it to save memory."}
     )
     skip_zero_advantage: bool = field(
         default=False, metadata={"help": "Leave rollouts with A = 0 out of the update, which changes no gradient."}
+    )
+    log_policy_kl: bool = field(
+        default=False, metadata={"help": "Log the KL that the updates on a generation moved the policy by."}
     )
     response_format: str = field(
         default="perception,think,answer", metadata={"help": "Tag names: perception,reasoning,answer."}
@@ -74,15 +62,9 @@ class SRPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require("credit", self.credit, CREDITS)
-        _require("corruption", self.corruption, tuple(CORRUPTIONS))
-        _require("reasoning_contrast", self.reasoning_contrast, REASONING_CONTRASTS)
-        _require("scoring", self.scoring, SCORINGS)
-        check_parameters(self.credit_temperature, self.credit_weight_min, self.credit_weight_max, self.credit_baseline)
-        if not 0 <= self.credit_strength <= 1:
-            raise ValueError(
-                f"credit_strength {self.credit_strength} must lie in [0, 1]; 0 is GRPO, 1 the whole credit"
-            )
+        self.check()
+        check_choice("corruption", self.corruption, tuple(CORRUPTIONS))
+        check_choice("scoring", self.scoring, SCORINGS)
         if not 0 < self.corruption_ratio <= 1:
             raise ValueError(
                 f"corruption_ratio {self.corruption_ratio} must lie in (0, 1]; it is the share of the image that is "
@@ -111,6 +93,7 @@ class SRPOConfig(GRPOConfig):
             "entropy_coef": (self.entropy_coef, self.entropy_coef != 0),
             "use_adaptive_entropy": (self.use_adaptive_entropy, self.use_adaptive_entropy),
             "top_entropy_quantile": (self.top_entropy_quantile, self.top_entropy_quantile < 1),
+            "credit": (self.credit, self.adds_perception_term),
         }
         for name, (value, refused) in found.items():
             if refused:
@@ -138,11 +121,6 @@ class SRPOConfig(GRPOConfig):
                 f"off_policy_mask_threshold {self.off_policy_mask_threshold} compares one advantage per sequence and "
                 f"cannot be combined with token-level credit {self.credit!r}; {remedy}"
             )
-
-
-def _require(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} {value!r} must be one of {', '.join(allowed)}; choose one of these")
 
 
 def refuse_tools(arguments: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from srpo.vision import VISION_INPUTS
 
 TOKEN_TYPE_INPUTS = ("token_type_ids", "mm_token_type_ids")
 
+CONTEXTS = ("original", "corrupted", "cut", "blind_cut", "hinted", "text_only")
+
 VisionOfRows = Callable[[Sequence[int]], Mapping[str, torch.Tensor]]
 
 
@@ -102,44 +104,87 @@ class Context:
         )
 
 
-def build_contexts(
-    original: Context, corrupted_vision: VisionOfRows, roles: torch.Tensor, reasoning_contrast: str
+def with_prompts(original: Context, prompts: Sequence[Sequence[int]], images: bool) -> Context:
+    """The same completions behind other prompts.
+
+    Args:
+        original: the rollouts as sampled.
+        prompts: per rollout, the tokens of its other prompt, with those of its images where it has them.
+        images: whether the other prompts have the images of the original ones, or none.
+    """
+
+    def padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        device, dtype = original.prompt_ids.device, original.prompt_ids.dtype
+        return torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=device, dtype=dtype)
+
+    width = max(len(prompt) for prompt in prompts)
+    token_types = {}
+    for name, value in original.token_types.items():  # the type of a token follows from its id
+        of_prompts = value[:, : original.prompt_ids.size(1)]
+        typed = of_prompts != 0
+        special = dict(zip(original.prompt_ids[typed].tolist(), of_prompts[typed].tolist(), strict=True))
+        types = padded([[special.get(token, 0) for token in prompt] for prompt in prompts]).to(value.dtype)
+        token_types[name] = torch.cat([types, value.new_zeros(original.completion_ids.shape)], 1)
+    changed = replace(
+        original,
+        prompt_ids=padded(prompts),
+        prompt_mask=padded([[1] * len(prompt) for prompt in prompts]).to(original.prompt_mask.dtype),
+        token_types=token_types,
+        vision=lambda rows: original.vision(rows) if images else {},  # a function of its own: another prompt
+    )
+    if images:
+        return changed
+    return replace(changed, num_images=None, num_tiles=None, has_image=[False] * len(prompts))
+
+
+def role_contexts(
+    original: Context, corrupted_vision: VisionOfRows, roles: torch.Tensor, names: Sequence[str]
 ) -> dict[str, Context]:
-    """Every context that the contrasts of method.md, section 2, need.
+    """Contexts of the rollouts that differ in their image, or in the perception they read back.
 
     Args:
         original: the rollouts as sampled.
         corrupted_vision: function from indices of rollouts to the image inputs of their corrupted images, in the
             layout of the original ones.
         roles: (B, T) token roles.
-        reasoning_contrast: "drop" (the cut arm sees the image) or "blind" (both reasoning arms see the corrupted one).
-
-    Returns:
-        "original", "corrupted" (same tokens, corrupted image) and "cut" (perception tokens cut out).
+        names: "original", "corrupted" (same tokens, corrupted image), "cut" (perception tokens cut out), "blind_cut"
+            (the same under the corrupted image); others are left out.
     """
     corrupted = replace(original, vision=corrupted_vision)
-    reasoning_side = corrupted if reasoning_contrast == "blind" else original
-    return {
-        "original": original,
-        "corrupted": corrupted,
-        "cut": reasoning_side.without(roles == Role.PERCEPTION),
+    build: dict[str, Callable[[], Context]] = {
+        "original": lambda: original,
+        "corrupted": lambda: corrupted,
+        "cut": lambda: original.without(roles == Role.PERCEPTION),
+        "blind_cut": lambda: corrupted.without(roles == Role.PERCEPTION),
     }
+    return {name: build[name]() for name in names if name in build}
 
 
-def tokens_to_score(roles: torch.Tensor, reasoning_contrast: str, has_image: Sequence[bool]) -> dict[str, torch.Tensor]:
+def cut_context(reasoning_contrast: str) -> str:
+    """Name of the context without the perception: under the corrupted image for "blind"."""
+    return "blind_cut" if reasoning_contrast == "blind" else "cut"
+
+
+def tokens_to_score(
+    roles: torch.Tensor, reasoning_contrast: str, has_image: Sequence[bool] | torch.Tensor
+) -> dict[str, torch.Tensor]:
     """For each context, the (B, T) tokens of the original completion whose log-probability a gap needs.
 
-    Without an image there is nothing to corrupt, and the gap of a perception token is 0 by definition.
+    Without an image, (B,) `has_image` false, there is nothing to corrupt, and the gap of a perception token is 0 by
+    definition.
     """
     reasoning = roles == Role.REASONING
-    perception = (roles == Role.PERCEPTION) & torch.tensor(has_image, device=roles.device).unsqueeze(1)
+    perception = _perception(roles, has_image)
     if reasoning_contrast == "blind":
-        return {"original": perception, "corrupted": perception | reasoning, "cut": reasoning}
+        return {"original": perception, "corrupted": perception | reasoning, "blind_cut": reasoning}
     return {"original": perception | reasoning, "corrupted": perception, "cut": reasoning}
 
 
 def contrast_gaps(
-    log_probs: Mapping[str, torch.Tensor], roles: torch.Tensor, reasoning_contrast: str, has_image: Sequence[bool]
+    log_probs: Mapping[str, torch.Tensor],
+    roles: torch.Tensor,
+    reasoning_contrast: str,
+    has_image: Sequence[bool] | torch.Tensor,
 ) -> torch.Tensor:
     """Log-probability gaps, one per role token, 0 at neutral tokens.
 
@@ -147,11 +192,11 @@ def contrast_gaps(
         t in R:  s_t = log π(y_t | x, I, y_<t) - log π(y_t | x, I, y_<t \\ P)       ("blind": Ĩ in place of I)
 
     Args:
-        log_probs: (B, T) log-probabilities in nats under "original", "corrupted" and "cut", at the tokens of the
-            original completion.
+        log_probs: (B, T) log-probabilities in nats under "original", "corrupted" and "cut" ("blind_cut" for "blind"),
+            at the tokens of the original completion.
         roles: (B, T) token roles.
         reasoning_contrast: "drop" or "blind".
-        has_image: (B,) whether each prompt has an image; where it has none, perception gaps are 0.
+        has_image: (B,) bool, whether each prompt has an image; where it has none, perception gaps are 0.
 
     Returns:
         (B, T) gaps in nats; where either log-probability is not finite the gap is not finite either.
@@ -160,6 +205,10 @@ def contrast_gaps(
     """
     with_perception = log_probs["corrupted" if reasoning_contrast == "blind" else "original"]
     gaps = torch.zeros_like(log_probs["original"])
-    perception = (roles == Role.PERCEPTION) & torch.tensor(has_image, device=roles.device).unsqueeze(1)
-    gaps = torch.where(perception, log_probs["original"] - log_probs["corrupted"], gaps)
-    return torch.where(roles == Role.REASONING, with_perception - log_probs["cut"], gaps)
+    gaps = torch.where(_perception(roles, has_image), log_probs["original"] - log_probs["corrupted"], gaps)
+    return torch.where(roles == Role.REASONING, with_perception - log_probs[cut_context(reasoning_contrast)], gaps)
+
+
+def _perception(roles: torch.Tensor, has_image: Sequence[bool] | torch.Tensor) -> torch.Tensor:
+    """(B, T) perception tokens of rollouts whose prompt has an image."""
+    return (roles == Role.PERCEPTION) & torch.as_tensor(has_image, device=roles.device).unsqueeze(1)

@@ -25,9 +25,9 @@ class CreditBatch:
         advantages: (B,) group-relative advantages before credit.
         learns: (B,) whether a rollout has an advantage, beyond what rounding leaves of 0.
         roles: (B, T) token roles.
-        gaps: (B, T) contrast gaps in nats; 0 at neutral tokens and where nothing was scored: in rollouts that do not
-            learn, and throughout for credit "uniform".
-        weights: (B, T) token weights; 1 at neutral tokens and where nothing was scored.
+        gaps: (B, T) contrast gaps in nats; 0 at tokens that the credit does not look at, in rollouts that do not learn,
+            and throughout for "uniform" and "papo".
+        weights: (B, T) token weights; 1 at these tokens.
     """
 
     step: int
@@ -58,22 +58,16 @@ def role_metrics(roles: torch.Tensor, mask: torch.Tensor, learns: torch.Tensor) 
     }
 
 
-def credit_metrics(
-    roles: torch.Tensor, gaps: torch.Tensor, weights: torch.Tensor, clipped: torch.Tensor, seconds: float
-) -> Totals:
-    """Mean gap and weight of each role, share of clipped weights, seconds spent on the contrasts.
+def credit_metrics(roles: torch.Tensor, gaps: torch.Tensor, weights: torch.Tensor, clipped: torch.Tensor) -> Totals:
+    """Mean gap and weight of each role, share of clipped weights.
 
     Args:
         roles: (B, T) token roles.
         gaps: (B, T) contrast gaps in nats.
         weights: (B, T) token weights.
         clipped: for each token that the credit weighs, whether its weight was clipped.
-        seconds: wall-clock seconds of this process.
     """
-    totals: Totals = {
-        "srpo/weight/clipped_fraction": (clipped.sum(), clipped.numel()),
-        "srpo/time/contrast_seconds": (seconds, 1),
-    }
+    totals: Totals = {"srpo/weight/clipped_fraction": (clipped.sum(), clipped.numel())}
     finite_gaps = torch.where(torch.isfinite(gaps), gaps, 0.0)
     for role in (Role.PERCEPTION, Role.REASONING):
         of_role = roles == role

@@ -11,6 +11,7 @@ from srpo.grading import Grade, grade, parse_task
 from srpo.roles import ResponseFormat
 
 TIMEOUT = 5.0
+RIGHT = 0.5  # least accuracy reward of a right reply; rewards between 0 and 1 are overlaps of boxes
 REFERENCE_COLUMNS = ("answer", "solution")
 _PASSED_BY_TRL = {"prompts", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 

@@ -8,6 +8,8 @@ vLLM expands the first placeholder once more, so the policy would sample behind 
 from collections.abc import Sequence
 from typing import Any
 
+from srpo.generation import unexpanded_ids
+
 
 def unexpanded_prompt_ids(processor: Any, messages: Sequence[dict[str, Any]], template: dict[str, Any]) -> list[int]:
     """The tokens of a conversation as its chat template renders it, without what the processor makes of its images.
@@ -18,9 +20,7 @@ def unexpanded_prompt_ids(processor: Any, messages: Sequence[dict[str, Any]], te
         template: further arguments of the chat template.
     """
     text = processor.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False, **template)
-    begin = processor.tokenizer.bos_token
-    begun = begin is not None and text.startswith(begin)
-    return list(processor.tokenizer(text, add_special_tokens=not begun)["input_ids"])
+    return unexpanded_ids(processor, text)
 
 
 class ColocatedPrompts:

@@ -8,14 +8,15 @@ How it departs from `trl.GRPOTrainer`:
 5. resuming loads the weights of models that are saved under other names than they have (`srpo.checkpoints`);
 6. a step whose gradient is not finite is skipped, and several in a row end the run (`srpo.guard`);
 7. `skip_zero_advantage` leaves rollouts with A = 0 out of the update (`srpo.skipping`);
-8. metrics under `srpo/` (docs/metrics.md).
+8. `credit="papo"` adds a term to the loss (`srpo.papo`);
+9. metrics under `srpo/` (docs/metrics.md).
 """
 
 import inspect
 import math
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -26,14 +27,17 @@ from datasets import IterableDataset
 from trl import GRPOTrainer
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 
+from srpo.assignment import BatchView, CreditAssigner
 from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig, refuse_tools
-from srpo.contrast import Context, VisionOfRows, build_contexts, contrast_gaps, tokens_to_score
-from srpo.credit import clipped_tokens, equal_rewards, role_aware_weights, token_advantages
+from srpo.credit import equal_rewards, token_advantages
+from srpo.credits import CREDITS
 from srpo.guard import NonFiniteGuard, StructureWatch
-from srpo.metrics import CreditBatch, Totals, credit_metrics, role_metrics
-from srpo.pixels import CorruptedVision, Prompts, corruption_options, padded_per_rollout
-from srpo.roles import ResponseFormat, Role, token_roles
+from srpo.metrics import CreditBatch, Totals, role_metrics
+from srpo.papo import PerceptionLoss
+from srpo.pixels import padded_per_rollout
+from srpo.policy_shift import PolicyShift
+from srpo.roles import ResponseFormat, token_roles
 from srpo.rollout_prompts import ColocatedPrompts
 from srpo.scoring import Scorer, has_dropout
 from srpo.skipping import RowsToRun
@@ -96,8 +100,8 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
                 inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *positional, **kwargs).arguments
             )
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
-        needs_whole_data = args.credit != "uniform" and args.corruption == "other_image"
-        if needs_whole_data and isinstance(self.train_dataset, IterableDataset):
+        corrupts = "corrupted" in CREDITS[args.credit].contexts(args) or args.adds_perception_term
+        if corrupts and args.corruption == "other_image" and isinstance(self.train_dataset, IterableDataset):
             raise ValueError(
                 'corruption "other_image" draws images from the whole data set and this one is a stream; '
                 "load it whole or choose another corruption"
@@ -109,15 +113,7 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
             )
         self.observers: list[Callable[[CreditBatch], None]] = []
         self._format = ResponseFormat.parse(args.response_format)
-        self._old_log_probs_are_exact = not has_dropout(self.model)
-        self._scorer = Scorer(
-            self._get_per_token_logps_and_entropies,
-            shared=args.scoring == "shared",
-            batch_size=args.per_device_train_batch_size,
-            max_tokens=args.scoring_max_tokens,
-            agree=self._agree,
-            autocast=self.accelerator.autocast,
-        )
+        self._compose_credit(args)
         self._rows_to_run: RowsToRun | None = None
         self._structure = StructureWatch(args.response_format)
         self._log_images = self.log_multimodal and self.log_completions
@@ -132,6 +128,31 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
             if model is not None and self._is_vlm and image_token_id is not None:
                 hook = partial(drop_unused_vision_inputs, image_token_id)
                 model.register_forward_pre_hook(hook, with_kwargs=True)
+
+    def _compose_credit(self, args: SRPOConfig) -> None:
+        """What scores and weighs generation batches."""
+        self._scorer = Scorer(
+            self._get_per_token_logps_and_entropies,
+            shared=args.scoring == "shared",
+            batch_size=args.per_device_train_batch_size,
+            max_tokens=args.scoring_max_tokens,
+            agree=self._agree,
+            autocast=self.accelerator.autocast,
+        )
+        self._assigner = CreditAssigner(
+            args,
+            self._scorer,
+            processor=self.processing_class,
+            model_config=self.model.config,
+            dataset=self.train_dataset,
+            old_is_exact=not has_dropout(self.model),
+            render=self._render,
+            tokenize=self._tokenize_prompts,
+            gather=self.accelerator.gather,
+        )
+        self._shift = PolicyShift(self._scorer) if args.log_policy_kl else None
+        processes = self.accelerator.num_processes
+        self._perception = PerceptionLoss(args, processes) if args.adds_perception_term else None
 
     def _ban(self, token_ids: list[int]) -> None:
         """Never sample these tokens: the next forward pass would look for the image that they stand for."""
@@ -163,10 +184,16 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
         function = super()._get_per_token_logps_and_entropies
         if self._rows_to_run is not None:
             return self._rows_to_run.run(function, model, input_ids, *args, **kwargs)
-        return function(model, input_ids, *args, **kwargs)
+        log_probs, entropies, auxiliary = function(model, input_ids, *args, **kwargs)
+        if self._perception is not None and entropies is not None:
+            self._perception.saw(log_probs, entropies)
+        return log_probs, entropies, auxiliary
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         inputs = rows_with_image_lists(inputs)
+        mode = "train" if self.model.training else "eval"
+        if self._shift is not None and mode == "train":
+            self._record(mode, self._shift.measure(self.model))
         batch = super()._generate_and_score_completions(inputs)
         if padded_per_rollout(batch.get("pixel_values")):
             batch["num_images"] = [1] * len(inputs)
@@ -177,7 +204,6 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
         if "tool_mask" in batch:
             mask = mask & batch["tool_mask"].bool()
         roles = token_roles(batch["completion_ids"], self._tokenizer, self._format).to(mask.device) * mask  # (B, T)
-        mode = "train" if self.model.training else "eval"
         learns = batch["advantages"] != 0  # (B,)
         if mode == "train":
             weighed = self._rewards[:, self.reward_weights.to(self._rewards.device) != 0]
@@ -189,7 +215,8 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
             if self.args.skip_zero_advantage:
                 batch["advantages"] = batch["advantages"] * learns  # what rounding left of A = 0
             advantages = batch["advantages"]  # (B,)
-            gaps, weights = self._assign_credit(inputs, batch, roles, learns)
+            view = self._assigner.view(inputs, batch, self.state.global_step)
+            gaps, weights = self._assign_credit(view, batch, roles, mask, learns)
             rewards = {
                 name: [None if math.isnan(reward) else reward for reward in column]
                 for name, column in zip(
@@ -206,9 +233,15 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
         if self.args.skip_zero_advantage and self.model.training:
             self._rows_to_run = RowsToRun.of(inputs)
         try:
-            return super()._compute_loss(model, inputs)
+            loss = super()._compute_loss(model, inputs)
         finally:
             self._rows_to_run = None
+        if self._perception is not None and self.model.training:
+            function, accumulated = self._get_per_token_logps_and_entropies, self.current_gradient_accumulation_steps
+            loss = loss + self._perception.term(function, model, inputs, accumulated)
+            if self.accelerator.sync_gradients:
+                self._record("train", self._perception.metrics())
+        return loss
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if model is not None or not load_weights(self.model, resume_from_checkpoint):
@@ -220,35 +253,34 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
             super()._load_best_model()
 
     def _assign_credit(
-        self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor, learns: torch.Tensor
+        self, view: BatchView, batch: dict[str, Any], roles: torch.Tensor, mask: torch.Tensor, learns: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Replace the (B,) advantages of the batch by (B, T) role-aware ones; returns gaps and weights, both (B, T).
+        """Replace the (B,) advantages of the batch by (B, T) token advantages; returns gaps and weights, both (B, T).
 
         Where a rollout has no advantage, (B,) `learns` false, no weight changes anything: nothing is scored, gaps are 0
         and weights 1.
         """
-        if self.args.credit == "uniform":
-            return torch.zeros_like(roles, dtype=torch.float), torch.ones_like(roles, dtype=torch.float)
         started = time.perf_counter()
-        roles = roles * learns.unsqueeze(1)  # (B, T)
-        gaps = self._contrast_gaps(inputs, batch, roles)  # (B, T)
-        credited = roles
-        if self.args.credit in ("perception", "reasoning"):
-            credited = roles * (roles == Role[self.args.credit.upper()])
-        parameters: dict[str, Any] = {
-            "temperature": self.args.credit_temperature,
-            "weight_min": self.args.credit_weight_min,
-            "weight_max": self.args.credit_weight_max,
-            "baseline": self.args.credit_baseline,
-        }
-        weights = role_aware_weights(gaps, credited, **parameters)  # (B, T)
-        batch["advantages"] = token_advantages(batch["advantages"], weights, strength=self.args.credit_strength)
-        clipped = clipped_tokens(gaps, credited, **parameters)
-        self._record(
-            "train",
-            credit_metrics(roles, gaps, weights, clipped[credited != Role.NEUTRAL], time.perf_counter() - started),
-        )
-        return gaps, weights
+        assigned = self._assigner(self.model, view, roles, mask, batch["advantages"] * learns)
+        if assigned.metrics is not None:
+            strength = self.args.credit_strength
+            batch["advantages"] = token_advantages(batch["advantages"], assigned.weights, strength=strength)
+            seconds = time.perf_counter() - started
+            self._record("train", {**assigned.metrics, "srpo/time/contrast_seconds": (seconds, 1)})
+        if self._shift is not None:
+            self._shift.remember(self.model, view, mask)
+        if self._perception is not None:
+            self._perception.generated(view, batch)
+        return assigned.gaps, assigned.weights
+
+    def _render(self, rows: Sequence[dict[str, Any]]) -> tuple[list[Any], list[str]]:
+        """The prompts of data rows with their images, and their texts after the chat template."""
+        template: Any = self.chat_template_kwargs
+        messages = [prepare_multimodal_messages(row["prompt"], images=column_images(row)) for row in rows]
+        return messages, [
+            apply_chat_template({"prompt": conversation}, self.processing_class, **template)["prompt"]
+            for conversation in messages
+        ]
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._rewards = super()._calculate_rewards(*args, **kwargs)  # (N, F) of all processes
@@ -258,54 +290,6 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
         """This process's part of what TRL gathered."""
         start = self.accelerator.process_index * count
         return of_all_processes[start : start + count]
-
-    def _contrast_gaps(self, inputs: list[dict[str, Any]], batch: dict[str, Any], roles: torch.Tensor) -> torch.Tensor:
-        original, contrast = Context.from_batch(batch), self.args.reasoning_contrast
-        prompts = self._prompts(inputs, original)
-        corrupted = self._corrupted_vision(prompts, original, batch.get("image_grid_thw"))
-        contexts = build_contexts(original, corrupted, roles, contrast)
-        log_probs = {}
-        if "old_per_token_logps" in batch and self._old_log_probs_are_exact:
-            log_probs["original"] = batch["old_per_token_logps"]
-        to_score = {name: context for name, context in contexts.items() if name not in log_probs}
-        wanted = tokens_to_score(roles, contrast, original.has_image)
-        log_probs |= self._scorer(self.model, to_score, wanted, prompts.groups)
-        return contrast_gaps(log_probs, roles, contrast, original.has_image)
-
-    def _prompts(self, inputs: list[dict[str, Any]], original: Context) -> Prompts:
-        """The prompts of the batch as TRL's processor reads them; without images their tokens say it all."""
-        pairs = zip(original.prompt_ids, original.prompt_mask.bool(), strict=True)
-        tokens = [ids[mask].tolist() for ids, mask in pairs]
-        if not any(original.has_image):
-            return Prompts.of([""] * len(tokens), [[] for _ in tokens], tokens)
-        template: Any = self.chat_template_kwargs
-        prompts = [prepare_multimodal_messages(row["prompt"], images=column_images(row)) for row in inputs]
-        texts = [
-            apply_chat_template({"prompt": prompt}, self.processing_class, **template)["prompt"] for prompt in prompts
-        ]
-        return Prompts.of(texts, [message_images(prompt) for prompt in prompts], tokens)
-
-    def _corrupted_vision(self, prompts: Prompts, original: Context, grid: torch.Tensor | None) -> VisionOfRows:
-        """The image inputs of the batch with every image corrupted, made when asked for."""
-        return CorruptedVision(
-            prompts,
-            original.vision,
-            original.num_images,
-            original.num_tiles,
-            processor=self.processing_class,
-            kind=self.args.corruption,
-            run_seed=self.args.seed,
-            step=self.state.global_step,
-            options=corruption_options(
-                self.args.corruption,
-                prompts.images,
-                ratio=self.args.corruption_ratio,
-                config=self.model.config,
-                image_processor=getattr(self.processing_class, "image_processor", None),
-                image_grid_thw=grid,
-                dataset=self.train_dataset,
-            ),
-        )
 
     def _agree(self, counts: list[int]) -> list[int]:
         """The elementwise maximum of a list of counts over all ranks, shorter lists filled with zeros."""

@@ -68,7 +68,7 @@ def test_two_processes_give_the_weights_and_metrics_of_one(runs, scenario):
         tolerance = 1e-5 if i < 2 * size else 1e-3  # Adam enlarges what rounding did to the gradients of the first step
         for split, whole in zip(ours, theirs, strict=True):
             torch.testing.assert_close(split, whole, atol=tolerance, rtol=0)
-    assert any((weights != 1).any() for *_, weights, _ in gathered)
+    assert scenario == "papo" or any((weights != 1).any() for *_, weights, _ in gathered)
     for ours, theirs in zip(ranks[0]["history"], alone["history"], strict=True):
         names = [name for name in theirs if name.startswith("srpo/") or name in ("loss", "reward", "grad_norm")]
         assert len(names) > 8 or "train_loss" in theirs
@@ -91,7 +91,7 @@ def test_all_ranks_make_the_same_forward_passes_to_score(runs, scenario):
     """Where a model is sharded, a rank that makes another pass than the others waits for them forever."""
     first, second = (rank[scenario]["passes"] for rank in runs[1])
     assert {kind for kind, _ in first} == {"plain", "prompts", "completions"}
-    if "text" in scenario:  # a rank with rows of text only has no image to encode
+    if SCENARIOS[scenario].get("images_per_row") == (0, 1):  # a rank with rows of text only has no image to encode
         first, second = ([kind for kind, _ in passes] for passes in (first, second))
     assert first == second
 

@@ -55,7 +55,7 @@ def fed(call, names):
     return total
 
 
-VIEWS = {"drop": [("original", "cut"), ("corrupted",)], "blind": [("original",), ("corrupted", "cut")]}
+VIEWS = {"drop": [("original", "cut"), ("corrupted",)], "blind": [("original",), ("corrupted", "blind_cut")]}
 
 
 @pytest.mark.parametrize("contrast", ["drop", "blind"])

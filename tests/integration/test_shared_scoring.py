@@ -43,6 +43,16 @@ def test_equal_in_every_layout(layout_folder, tmp_path, scored, images, contrast
     assert call.contexts["original"].completion_mask.sum(1).unique().numel() > 2  # ragged
 
 
+@pytest.mark.parametrize("credit", ["vppo", "rlsd", "pgpo"])
+@pytest.mark.parametrize("images", [(1, 2), (0, 1)], ids=["one_and_two", "text_and_image"])
+def test_equal_in_the_contexts_of_other_methods(layout_folder, tmp_path, scored, images, credit):
+    options = {"train_dataset": scripted_dataset(4, images), "credit": credit, "temperature": 0.8}
+    trainer, call = first_batch(ScriptedSRPO, layout_folder, tmp_path, scored, **options)
+    assert trainer._scorer.shared
+    assert len(call.contexts) == 2
+    assert compare(trainer, call) > 30
+
+
 @pytest.fixture
 def batch(layout_folder, tmp_path, scored):
     """Trainer and call of a batch of every layout: two prompts, of one and of two images, four rollouts each."""

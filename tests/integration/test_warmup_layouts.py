@@ -210,17 +210,17 @@ def test_replies_repeat_and_depend_on_the_draw(layout_folder, tmp_path):
 def test_the_tokens_of_images_are_never_sampled(layout_folder, tmp_path):
     """A model that wants nothing else must say something else."""
     setting, draw = sampler(layout_folder, tmp_path, batch_size=2)
-    banned = draw.config.suppress_tokens
+    banned = draw.draw.config.suppress_tokens
     assert banned
-    head, asked = draw.model.get_output_embeddings(), []
+    head, asked = draw.draw.model.get_output_embeddings(), []
 
     def want(module, args, output):
         output[..., banned] = 1e4
         return output
 
     head.register_forward_hook(want)
-    generate = draw.model.generate
-    draw.model.generate = lambda **inputs: (
+    generate = draw.draw.model.generate
+    draw.draw.model.generate = lambda **inputs: (
         asked.append(generate(**inputs)[:, inputs["input_ids"].size(1) :])
         or (torch.cat([inputs["input_ids"], asked[-1]], dim=1))
     )
@@ -231,10 +231,10 @@ def test_the_tokens_of_images_are_never_sampled(layout_folder, tmp_path):
 def test_a_reply_that_is_cut_off_has_not_ended(layout_folder, tmp_path):
     setting, draw = sampler(layout_folder, tmp_path, batch_size=2, length=3)
     end = setting.processor.tokenizer.eos_token_id
-    draw.model.generation_config.suppress_tokens = [*draw.config.suppress_tokens, end]
+    draw.draw.model.generation_config.suppress_tokens = [*draw.draw.config.suppress_tokens, end]
     assert [reply.ended for reply in draw(setting.dataset, [0, 1], "x")] == [False, False]
-    head = draw.model.get_output_embeddings()
+    head = draw.draw.model.get_output_embeddings()
     head.register_forward_hook(lambda module, args, output: output.index_fill(-1, torch.tensor([end]), 1e4))
-    draw.model.generation_config.suppress_tokens = []
+    draw.draw.model.generation_config.suppress_tokens = []
     assert draw(setting.dataset, [0, 1], "x") == [draw(setting.dataset, [0], "x")[0]] * 2
     assert all(reply.ended and reply.text == "" for reply in draw(setting.dataset, [0, 1], "x"))

@@ -19,7 +19,7 @@ COMMAND_LINE_HELPERS = {
     "get_quantization_config",
     "get_soft_overlong_punishment",
 }
-PURE_MODULES = ("credit.py", "roles.py", "corruption.py", "token_text.py")
+PURE_MODULES = ("credit.py", "neighbours.py", "roles.py", "corruption.py", "token_text.py")
 
 
 def name_of(path):

@@ -9,6 +9,7 @@ from trl import GRPOConfig
 from srpo.config import CREDITS, SRPOConfig
 from srpo.corruption import CORRUPTIONS
 from srpo.credit import BASELINES
+from srpo.credit_settings import CreditSettings
 
 
 def config(tmp_path, **fields):
@@ -41,7 +42,8 @@ def test_every_field_of_ours_has_help():
     for field in dataclasses.fields(SRPOConfig):
         if field.name in ours:
             assert field.metadata.get("help"), field.name
-            assert f"        {field.name}: " in SRPOConfig.__doc__, field.name
+            documented = CreditSettings.__doc__ + SRPOConfig.__doc__
+            assert f"        {field.name}: " in documented, field.name
 
 
 SEQUENCE_LEVEL = [
@@ -96,6 +98,13 @@ def test_sequence_level_options_are_allowed_with_uniform_credit(tmp_path, fields
         ({"credit_strength": 1.5}, r"credit_strength 1.5 must lie in \[0, 1\]; 0 is GRPO"),
         ({"credit_strength": -0.1}, "credit_strength -0.1 must lie in"),
         ({"credit_strength": math.nan}, "credit_strength nan must lie in"),
+        ({"vppo_top_fraction": 0.0}, r"vppo_top_fraction 0.0 must lie in \(0, 1\]; it is the share .* 0.4 by default"),
+        ({"vppo_scale_min": 1.1}, "vppo_scale_min 1.1 must lie in"),
+        ({"rlsd_clip": 1.0}, "rlsd_clip 1.0 must lie in"),
+        ({"pgpo_threshold": -0.1}, "pgpo_threshold -0.1 must lie in"),
+        ({"pgpo_gain": math.inf}, "pgpo_gain inf must be 0 or more; 0 amplifies no token, 1.0 by default"),
+        ({"papo_gamma": -1.0}, "papo_gamma -1.0 must be 0 or more; 0 leaves the perception term out, 0.02 by default"),
+        ({"papo_entropy_coef": math.nan}, "papo_entropy_coef nan must be 0 or more"),
         ({"corruption_ratio": 0.0}, r"corruption_ratio 0.0 must lie in \(0, 1\]; it is the share"),
         ({"corruption_ratio": 1.01}, "corruption_ratio 1.01 must lie in"),
         ({"response_format": "perception,think"}, "response format 'perception,think' must name three tags; write"),

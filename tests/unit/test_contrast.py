@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srpo.contrast import Context, build_contexts, contrast_gaps, tokens_to_score
+from srpo.contrast import Context, contrast_gaps, role_contexts, tokens_to_score
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_rows_keep_numbers_of_images_and_tiles(original):
 
 
 def test_contexts_see_the_original_images_but_for_the_corrupted_one(original):
-    contexts = build_contexts(original, blank, ROLES, "drop")
+    contexts = role_contexts(original, blank, ROLES, ["original", "corrupted", "cut"])
     assert list(contexts) == ["original", "corrupted", "cut"]
     assert contexts["original"] is original
     assert contexts["corrupted"].vision([0, 1])["pixel_values"].eq(0).all()
@@ -86,16 +86,16 @@ def test_contexts_see_the_original_images_but_for_the_corrupted_one(original):
 
 
 def test_blind_cuts_under_the_corrupted_image(original):
-    contexts = build_contexts(original, blank, ROLES, "blind")
-    assert contexts["cut"].vision is contexts["corrupted"].vision is blank
-    assert contexts["cut"].completion_ids.tolist() == [[1, 4, 5, 0, 0], [2, 6, 0, 0, 0]]
+    contexts = role_contexts(original, blank, ROLES, ["corrupted", "blind_cut"])
+    assert contexts["blind_cut"].vision is contexts["corrupted"].vision is blank
+    assert contexts["blind_cut"].completion_ids.tolist() == [[1, 4, 5, 0, 0], [2, 6, 0, 0, 0]]
 
 
 def test_corrupted_images_are_made_only_when_asked_for(original):
     def never(rows):
         raise AssertionError("asked for")
 
-    contexts = build_contexts(original, never, ROLES, "blind")
+    contexts = role_contexts(original, never, ROLES, ["corrupted", "blind_cut"])
     contexts["corrupted"].rows([1])
 
 
@@ -108,7 +108,7 @@ def test_tokens_that_a_gap_needs():
         for c in ("drop", "blind")
     )
     assert drop == {"original": [both, none], "corrupted": [perception, none], "cut": [reasoning, none]}
-    assert blind == {"original": [perception, none], "corrupted": [both, none], "cut": [reasoning, none]}
+    assert blind == {"original": [perception, none], "corrupted": [both, none], "blind_cut": [reasoning, none]}
 
 
 @pytest.mark.parametrize("contrast", ["drop", "blind"])
@@ -128,6 +128,7 @@ def test_gaps_by_hand():
         "cut": torch.tensor([[-9.0, torch.nan, -1.5]]),
     }
     assert contrast_gaps(log_probs, roles, "drop", [True]).tolist() == [[0.0, 2.0, 0.5]]
+    log_probs["blind_cut"] = log_probs.pop("cut")
     assert contrast_gaps(log_probs, roles, "blind", [True]).tolist() == [[0.0, 2.0, -0.5]]
 
 

@@ -112,7 +112,7 @@ def test_no_gradient_flows_through_the_weights():
         ({"weight_min": 1.1}, "credit_weight_min 1.1"),
         ({"weight_min": 1e-300}, "credit_weight_min 1e-300 and"),
         ({"weight_max": 1e50}, "credit_weight_max 1e.50"),
-        ({"baseline": "none"}, "credit_baseline 'none' must be one of shared, per_role"),
+        ({"baseline": "zero"}, "credit_baseline 'zero' must be one of shared, per_role, none"),
     ],
 )
 def test_parameters_out_of_range_are_refused(arguments, message):
@@ -137,3 +137,23 @@ def test_equal_rewards_by_hand():
 
 def test_rewards_that_no_function_gives_are_equal():
     assert equal_rewards(torch.zeros(4, 0), 2).tolist() == [True] * 4
+
+
+def test_without_a_baseline_by_hand():
+    gaps, roles = torch.tensor([[0.5, -0.5, 3.0, 9.0]]), torch.tensor([[1, 2, 2, 0]])
+    w = [math.exp(0.5), math.exp(-0.5), 2.0]  # 3 is clipped
+    mean = sum(w) / 3
+    weights = role_aware_weights(gaps, roles, baseline="none")
+    torch.testing.assert_close(weights, torch.tensor([[*(value / mean for value in w), 1.0]]))
+
+
+def test_sign_aware_by_hand():
+    """With A < 0 the gaps turn round; with A = 0 all weights are 1."""
+    gaps, roles = torch.tensor([[0.3, -0.3]]).expand(3, 2), torch.tensor([[1, 2]]).expand(3, 2)
+    high, low = math.exp(0.3), math.exp(-0.3)
+    mean = (high + low) / 2
+    weights = role_aware_weights(gaps, roles, advantages=torch.tensor([2.0, -0.1, 0.0]))
+    expected = [[high / mean, low / mean], [low / mean, high / mean], [1.0, 1.0]]
+    torch.testing.assert_close(weights, torch.tensor(expected))
+    with pytest.raises(ValueError, match=r"advantages \(2,\) must be \(B,\) .* pass one advantage per rollout"):
+        role_aware_weights(gaps, roles, advantages=torch.ones(2))

@@ -47,6 +47,18 @@ def undefined(completions, **kwargs):
 def leaves(completions, **kwargs):
     raise SystemExit(3)
 
+def undefined(completions, **kwargs):
+    return [float("nan") for _ in completions]
+
+def leaves(completions, **kwargs):
+    raise SystemExit(3)
+
+def undefined(completions, **kwargs):
+    return [float("nan") for _ in completions]
+
+def leaves(completions, **kwargs):
+    raise SystemExit(3)
+
 def broken(completions, **kwargs):
     raise KeyError("label")
 
@@ -60,6 +72,8 @@ class Reward:
 @pytest.fixture(autouse=True)
 def _functions(tmp_path, monkeypatch):
     (tmp_path / "my_rewards.py").write_text(FUNCTIONS)
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
     (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
     (tmp_path / "syntax.py").write_text("def broken(:")
     monkeypatch.chdir(tmp_path)
@@ -142,6 +156,12 @@ def test_functions_that_name_everything_and_async_ones(name):
         ("my_rewards.words", "returns 'good' as a reward; it must return a list with one number, or None"),
         ("my_rewards.single", "returns a float; it must return a list"),
         ("my_rewards.endless", "returns inf as a reward"),
+        ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
+        ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
+        ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),
+        ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
+        ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
+        ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),
         ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
         ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
         ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),

@@ -13,6 +13,7 @@ from trl import ModelConfig, SFTConfig
 
 from srpo.commands.warmup_options import parse
 from srpo.data import load, world
+from srpo.generation import end_token_ids, seeded
 from srpo.prompts import build_prompt
 from srpo.roles import ResponseFormat
 from srpo.tiny import model_path
@@ -26,7 +27,7 @@ from srpo.warmup.demonstrations import (
     write_reply,
 )
 from srpo.warmup.rejection import sample_demonstrations
-from srpo.warmup.sampling import Reply, Sampler, end_token_ids, seeded, with_example
+from srpo.warmup.sampling import Reply, Sampler, with_example
 from srpo.warmup.training import (
     check_config,
     end_of_turn,

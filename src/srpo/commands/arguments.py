@@ -168,6 +168,15 @@ def parse_options(
     return tuple(parsed), given
 
 
+def read_recipe(path: str) -> dict[str, Any]:
+    """The options of a YAML file, or of the packaged recipe of that name, under their full names.
+
+    Raises:
+        UsageError: for a file that cannot be read or that holds no options.
+    """
+    return _read_yaml(_recipe(path))
+
+
 def _recipe(path: str) -> Path:
     """The file of that name, or the recipe of that name that comes with the package."""
     packaged = Path(str(files("srpo") / "recipes" / Path(path).name))

@@ -3,8 +3,9 @@
 import logging
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -14,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from srpo.cli import UsageError
 from srpo.run.directory import new_run_directory
 
+T = TypeVar("T")
 RUNS = Path("runs")
 # What a user's data, model or options may cause once they meet the trainer; anything else is a fault of the program.
 REFUSALS = (ValueError, OSError, ImportError, FloatingPointError, SafetensorError)
@@ -32,16 +34,21 @@ def run_directory(given: str | None, name: str, *, resuming: bool | None = False
     Raises:
         UsageError: for a folder that cannot be written or that holds a run.
     """
+    return on_main_process(lambda: _choose_directory(given, name, resuming))
+
+
+def on_main_process(choose: Callable[[], T]) -> T:
+    """What the main process chooses, in every process; its UsageError is raised in every process, too."""
     chosen: list[Any] = [None]
     if PartialState().is_main_process:
         try:
-            chosen = [_choose_directory(given, name, resuming)]
+            chosen = [choose()]
         except UsageError as error:
             chosen = [error]
-    (run,) = broadcast_object_list(chosen)
-    if isinstance(run, UsageError):
-        raise run
-    return run
+    (found,) = broadcast_object_list(chosen)
+    if isinstance(found, UsageError):
+        raise found
+    return found
 
 
 def _choose_directory(given: str | None, name: str, resuming: bool | None) -> Path:

@@ -53,12 +53,22 @@ def _memory(job: Job, model_config: Any, processor: Any, rows: Any) -> dict[str,
 
 
 def _credit(config: Any) -> str:
-    if config.credit == "uniform":
-        return "uniform (GRPO)"
+    corrupted = f"image corrupted by {config.corruption}"
+    strength = f"strength {config.credit_strength:g}"
+    share = f"{config.vppo_top_fraction:.0%}"
+    lines = {
+        "uniform": "uniform (GRPO)",
+        "vppo": f"vppo, the {share} of tokens that depend most on the image, {strength}; {corrupted}",
+        "rlsd": f"rlsd, weights within {config.rlsd_clip:g} of 1, by the reference answer in the prompt, {strength}",
+        "pgpo": f"pgpo, gate {config.pgpo_threshold:g}, gain {config.pgpo_gain:g}, against the text alone, {strength}",
+        "papo": f"papo, gamma {config.papo_gamma:g}, entropies {config.papo_entropy_coef:g}, {strength}; {corrupted}",
+    }
+    if config.credit in lines:
+        return lines[config.credit]
     clip = f"[{config.credit_weight_min:g}, {config.credit_weight_max:g}]"
     return (
-        f"{config.credit}, {config.credit_baseline} baseline, temperature {config.credit_temperature:g}, "
-        f"weights in {clip}, strength {config.credit_strength:g}; image corrupted by {config.corruption}"
+        f"{config.credit}{', sign-aware' if config.credit_sign_aware else ''}, {config.credit_baseline} baseline, "
+        f"temperature {config.credit_temperature:g}, weights in {clip}, {strength}; {corrupted}"
     )
 
 

@@ -12,6 +12,7 @@ from srpo.data.check import check
 from srpo.data.inspection import find_bad_images
 from srpo.data.lengths import ModelView
 from srpo.data.loading import WORLD, Loaded, hold_out
+from srpo.data.loading import load_questions as find_questions
 from srpo.data.problems import REFUSED, BadRow, kind_counts, summary
 from srpo.prompts import STYLES
 from srpo.roles import ResponseFormat
@@ -100,17 +101,50 @@ def load_rows(
     """
     if eval_rows < 0:
         raise UsageError(f"eval_rows {eval_rows} must be 0 or more; 0 evaluates nothing")
-    if arguments.on_bad_rows not in ("refuse", "skip"):
-        raise UsageError(f"on_bad_rows {arguments.on_bad_rows!r} must be refuse or skip")
     rows = Rows(None, None)
-    options = load_options(arguments, response_format, seed) | {"streaming": arguments.streaming}
-    options["on_bad_rows"] = rows.skipped.extend if arguments.on_bad_rows == "skip" else "refuse"
+    options = _options(arguments, rows, response_format, seed) | {"streaming": arguments.streaming}
     try:
         rows.train, rows.held_out = _load(arguments, eval_rows, options)
         _leave_bad_rows_out(rows, arguments, view)
     except DataError as error:
         raise UsageError(str(error)) from error
     return rows
+
+
+def load_questions(
+    arguments: DataArguments,
+    split: str | None,
+    response_format: ResponseFormat,
+    seed: int = 0,
+    view: ModelView | None = None,
+) -> tuple[Dataset, str, Rows]:
+    """The rows to evaluate on, the name of their split, and in `Rows.skipped` those left out; checked as `load_rows`.
+
+    Without a split the one that `srpo.data.loading.load_questions` finds.
+
+    Raises:
+        UsageError: for anything wrong with the data, in the words of the loader.
+    """
+    rows = Rows(None, None)
+    options = _options(arguments, rows, response_format, seed)
+    name = arguments.dataset_name
+    try:
+        if split is None:
+            rows.held_out, split = find_questions(name, rows=arguments.rows, **options)
+        else:
+            rows.held_out = load(name, split, rows=arguments.rows, **options)
+        _leave_bad_rows_out(rows, arguments, view)
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    return rows.held_out, split, rows
+
+
+def _options(arguments: DataArguments, rows: Rows, response_format: ResponseFormat, seed: int) -> dict[str, Any]:
+    """The keyword arguments of `srpo.data.load`; rows that are left out go to `rows.skipped`."""
+    if arguments.on_bad_rows not in ("refuse", "skip"):
+        raise UsageError(f"on_bad_rows {arguments.on_bad_rows!r} must be refuse or skip")
+    found = rows.skipped.extend if arguments.on_bad_rows == "skip" else "refuse"
+    return load_options(arguments, response_format, seed) | {"on_bad_rows": found}
 
 
 def _load(arguments: DataArguments, eval_rows: int, options: dict[str, Any]) -> tuple[Any, Dataset | None]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import PartialState
 from rich.console import Console
@@ -28,6 +28,7 @@ from srpo.run.directory import MetricsFile, non_default, write_header, write_jso
 from srpo.run.rollouts import RolloutFile
 from srpo.trainer import SRPOTrainer
 
+Trainer = TypeVar("Trainer", bound=SRPOTrainer)
 HELD_OUT = {
     "accuracy": "eval_rewards/accuracy_reward/mean",
     "perception right": "eval_rewards/perception/mean",
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         try:
-            trainer = _make_trainer(job, name, processor, rows, rewards, run)
+            trainer = make_trainer(SRPOTrainer, job, name, processor, rows, rewards, run)
         except RuntimeError as error:  # an integration that is not installed, weights that do not fit the config
             raise ValueError(str(error)) from error
         if trainer.is_world_process_zero():
@@ -136,14 +137,16 @@ def _evaluate(trainer: SRPOTrainer, moment: str, console: Console) -> dict[str, 
     return named
 
 
-def _make_trainer(
+def make_trainer(
+    kind: type[Trainer],
     job: Job,
     name: str,
     processor: Any,
     rows: Rows,
     rewards: list[RewardFunction],
     run: Path,
-) -> SRPOTrainer:
+) -> Trainer:
+    """A trainer of this class, from the options of a command line."""
     config = job.config
     config.output_dir = str(run)
     chosen = {
@@ -156,7 +159,7 @@ def _make_trainer(
     if job.model.use_peft and not (job.model.lora_target_modules or job.model.lora_target_parameters):
         job.model.lora_target_modules = "all-linear"  # type: ignore[assignment]
     config.model_init_kwargs = {k: v for k, v in chosen.items() if v is not None} | given
-    trainer = SRPOTrainer(
+    trainer = kind(
         name,
         rewards,
         config,

@@ -15,12 +15,13 @@ from srpo import tiny
 from srpo.commands.arguments import DataArguments
 from srpo.commands.rows import Rows
 from srpo.commands.warmup_options import Warmup, WarmupArguments
+from srpo.generation import prompt_text
 from srpo.roles import ResponseFormat
 from srpo.run.console import Columns, clock, show_summary
 from srpo.run.directory import non_default
 from srpo.warmup.collection import Assignment, Collection
 from srpo.warmup.rejection import FATES
-from srpo.warmup.sampling import prompt_text, with_example
+from srpo.warmup.sampling import with_example
 from srpo.warmup.training import end_of_turn, generation_defaults
 
 LEGEND = """Training. Figures of the last step: loss in nats a token of the replies, share of these tokens that the

@@ -163,9 +163,7 @@ def load_splits(
     out by a hash of question and image: the choice depends on no seed, and equal questions on equal images stay
     together. From a stream nothing can be held out: eval is None then.
     """
-    splits: tuple[str, ...] = world.SPLITS if _is_world(name) else ("train",)
-    if isinstance(name, (str, Path)) and not _is_world(name) and not mixture.is_mixture(name):
-        splits = sources.split_names(str(name), _preset(name, options.get("preset")))
+    splits = splits_of(name, options.get("preset"))
     kinds = [sources.canonical_split(split) for split in splits]
     if "train" not in kinds and {"validation", "test"} & set(kinds):
         known = ", ".join(splits)
@@ -180,9 +178,35 @@ def load_splits(
     return load(name, "train", rows=rows, **options), load(name, held_out_split, rows=eval_rows, **options)
 
 
+def splits_of(name: Name, preset: str | None = None) -> tuple[str, ...]:
+    """The names of the splits that a data set has; a mixture and rows in memory are one train split."""
+    if _is_world(name):
+        return world.SPLITS
+    if isinstance(name, (str, Path)) and not mixture.is_mixture(name):
+        return sources.split_names(str(name), _preset(name, preset))
+    return ("train",)
+
+
+def load_questions(name: Name, *, rows: int | None = None, **options: Any) -> tuple[Dataset, str]:
+    """The rows to evaluate on, and what they are called: the test split, else validation, else the part of train that
+    `hold_out` keeps from training; a set with one other split is that split. `options` are those of `load`.
+    """
+    splits = splits_of(name, options.get("preset"))
+    kinds = [sources.canonical_split(split) for split in splits]
+    found = next((splits[kinds.index(kind)] for kind in ("test", "validation") if kind in kinds), None)
+    if found is None and "train" not in kinds:
+        if len(splits) > 1:
+            raise DataError(f"{name} has neither test nor validation nor train; name one of {', '.join(splits)}")
+        found = splits[0]
+    if found is not None:
+        return load(name, found, rows=rows, **options), found
+    held_out = hold_out(load(name, "train", **options))[1]
+    return _first(held_out, rows), "held-out part of train"
+
+
 def hold_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
     """(train, eval): the rows with the lowest hashes of question and image are held out, 10 % and at most 256."""
-    keys = _content_keys(dataset)
+    keys = content_keys(dataset)
     wanted = min(HELD_OUT_MAX, max(1, round(HELD_OUT_SHARE * len(keys))))
     copies = Counter(keys)
     chosen: set[str] = set()
@@ -271,7 +295,7 @@ def _first(dataset: Dataset, rows: int | None) -> Dataset:
     return dataset if rows is None or rows >= len(dataset) else dataset.select(range(rows))
 
 
-def _content_keys(dataset: Dataset) -> list[str]:
+def content_keys(dataset: Dataset) -> list[str]:
     """A hash of question and images for every row: the path of a file, length and checksum of stored bytes."""
     keys = []
     for batch in dataset.select_columns(["question", "images"]).with_format("arrow").iter(batch_size=256):

@@ -7,11 +7,9 @@ from typing import Any
 from srpo.data import world
 from srpo.grading.choice import LABELS, named_sets
 from srpo.grading.text import clean
-from srpo.rewards import make_accuracy_reward
+from srpo.rewards import RIGHT, make_accuracy_reward
 from srpo.roles import ResponseFormat
 from srpo.vision import placeholder_token_ids
-
-RIGHT = 0.5  # least accuracy reward of a right reply; rewards between 0 and 1 are overlaps of boxes
 
 Row = Mapping[str, Any]
 

@@ -25,10 +25,10 @@ from transformers import (
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
+from srpo.generation import end_token_ids, prompt_text
 from srpo.guard import NonFiniteGuard
 from srpo.vision import freeze_vision_tower
 from srpo.warmup.demonstrations import Demonstration
-from srpo.warmup.sampling import end_token_ids, prompt_text
 
 # What a full fine-tuning and a LoRA of Qwen2.5-VL take in LLaMA-Factory's examples (qwen2_5vl_full_sft.yaml,
 # qwen2_5vl_lora_sft.yaml), and the shape of the schedule there.

@@ -1,0 +1,139 @@
+"""`srpo compare`: methods x seeds as child processes, then one table and one figure; the same command resumes."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from srpo.cli import UsageError
+from srpo.commands.compare_options import CompareArguments, parse_comparison, show_help
+from srpo.commands.compare_view import show_choices, show_failures, show_plan_of, show_result
+from srpo.commands.output import quiet
+from srpo.evaluation.comparison.figure import draw
+from srpo.evaluation.comparison.methods import ComparisonError
+from srpo.evaluation.comparison.places import Times, environments
+from srpo.evaluation.comparison.plan import Run, check_settings
+from srpo.evaluation.comparison.results import mean_curves
+from srpo.evaluation.comparison.runner import Chain, Failure, Step, run_chains
+from srpo.evaluation.comparison.study import Study
+from srpo.evaluation.comparison.tables import markdown, to_csv
+from srpo.evaluation.comparison.tuning import Choice
+from srpo.run.console import clock
+from srpo.run.directory import write_json
+
+
+@dataclass
+class Work:
+    """A comparison that goes on: where its runs go, how long they take, where to say so."""
+
+    study: Study
+    places: list[dict[str, str]]
+    times: Times
+    console: Console
+
+    def do(self, runs: Sequence[Run], start: Sequence[Run] = ()) -> list[Failure]:
+        """Bring runs to their end, those of `start` first; one line for each finished step."""
+        chains = [self.study.chain(run) for run in (*start, *runs)]
+        total, done = len(chains), sum(not chain.pending() for chain in chains)
+        if done:
+            self.console.print(f"{done} of {total} runs are finished already.")
+
+        def on_step(chain: Chain, step: Step, seconds: float, failure: Failure | None) -> None:
+            if failure is None:
+                self.times.add(chain.name, step.name, seconds)
+            finished = sum(not other.pending() for other in chains)
+            left = self.times.left(chains, len(self.places))
+            rest = f", about {clock(left)} left" if left else ""
+            outcome = f"failed (status {failure.status})" if failure else f"done in {clock(seconds)}"
+            said = f"[{finished}/{total}] {chain.name}: {step.name} {outcome}{rest}"
+            self.console.print(said, markup=False, soft_wrap=True)
+
+        return run_chains(chains, self.places, on_step)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `srpo compare`; returns the exit status: 1 when runs failed, 130 when interrupted."""
+    quiet()
+    console = Console(highlight=False)
+    if {"-h", "--help"} & set(arguments):
+        show_help(console)
+        return 0
+    chosen, study = parse_comparison(arguments)
+    try:
+        work = Work(study, _places(chosen), Times(study.root / "times.jsonl"), console)
+        choices, _ = study.choose_rates(drop_failed=chosen.drop_failed_rates)
+        check_settings([*study.tuning_runs(), *study.report_runs(choices), study.start_run()])
+        show_plan_of(console, study, choices, work.places, work.times)
+        if chosen.dry_run:
+            console.print("\nDry run: options and methods were checked; nothing was run or written.")
+            return 0
+        study.root.mkdir(parents=True, exist_ok=True)
+        with _alone_in(study.root):
+            return _compare(work, drop_failed=chosen.drop_failed_rates)
+    except ComparisonError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{study.root} cannot be used ({error}); choose another --output_dir") from error
+    except KeyboardInterrupt:
+        console.print(
+            f"\nInterrupted; the running children were ended. What is finished is kept in {study.root}; the same "
+            "command goes on from there.",
+            markup=False,
+            soft_wrap=True,
+        )
+        return 130
+
+
+def _compare(work: Work, *, drop_failed: bool) -> int:
+    """Choose the learning rates, train and evaluate, write table and figure."""
+    study, console, failures = work.study, work.console, []
+    choices: dict[str, Choice] = {}
+    held_back: dict[str, str] = {}
+    if study.tuned():
+        console.print("\nChoosing learning rates, on seeds that are not reported.")
+        failures += work.do(study.tuning_runs())
+        choices, held_back = study.choose_rates(drop_failed=drop_failed)
+        show_choices(console, study, choices)
+        check_settings(study.report_runs(choices))
+    console.print("\nReported runs.")
+    failures += work.do(study.report_runs(choices), [study.start_run()])
+    summary, results = study.summary(choices, held_back)
+    root = study.root
+    (root / "results.md").write_text(markdown(summary), encoding="utf-8")
+    (root / "results.csv").write_text(to_csv(summary), encoding="utf-8")
+    write_json(root / "results.json", summary.to_json())
+    if results:
+        draw(summary, mean_curves(results), root)
+    show_failures(console, failures)
+    show_result(console, summary, root)
+    return 1 if failures or summary.missing else 0
+
+
+def _places(chosen: CompareArguments) -> list[dict[str, str]]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = [str(i) for i in range(torch.cuda.device_count())] if visible is None else visible.split(",")
+    return environments(
+        chosen.jobs,
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        gpus=[gpu for gpu in gpus if gpu.strip()],
+        gpus_per_run=chosen.gpus_per_run,
+        threads=os.environ.get("OMP_NUM_THREADS"),
+    )
+
+
+@contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Keep a second comparison out of the folder while one runs."""
+    with (root / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ComparisonError(
+                f"another srpo compare is running in {root}; wait for it, or choose another --output_dir"
+            ) from error
+        yield

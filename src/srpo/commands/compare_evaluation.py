@@ -1,0 +1,70 @@
+"""The options of `srpo eval` in a comparison: those of training that it shares, and what is asked of every model."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from srpo.commands.arguments import DataArguments
+from srpo.config import SRPOConfig
+from srpo.data import world
+from srpo.data.loading import WORLD
+from srpo.data.mixture import is_mixture
+from srpo.data.presets import PRESETS, find_preset
+from srpo.data.sources import canonical_split, split_names
+from srpo.evaluation.comparison.methods import ComparisonError
+
+# Options of training that an evaluation needs as well.
+FOR_EVALUATION = (
+    *({field.name for field in dataclasses.fields(DataArguments)} - {"rows", "streaming", "dataset_train_split"}),
+    *("response_format", "data_seed", "temperature", "top_p", "corruption", "corruption_ratio"),
+    *("dtype", "attn_implementation", "trust_remote_code"),
+)
+
+
+def evaluation_options(
+    train: dict[str, Any], dataset: str, *, samples: int, split: str | None, batch_size: int | None, backend: str
+) -> dict[str, Any]:
+    """Options of `srpo eval`: data and generation as in training, the comparison's questions and audit.
+
+    Args:
+        train: options of `srpo train` that all methods share.
+        dataset: the data set.
+        samples: replies to each question.
+        split: to ask; None for the default of `srpo eval`.
+        batch_size: replies that are drawn together; None for as many as in the evaluation of a training run.
+        backend: what draws.
+
+    Raises:
+        ComparisonError: for no samples.
+    """
+    if samples < 1:
+        raise ComparisonError(f"eval_samples {samples} must be 1 or more")
+    defaults = {field.name: field.default for field in dataclasses.fields(SRPOConfig)}
+    as_in_training = train.get("per_device_eval_batch_size") if backend == "transformers" else None
+    given = {"split": split, "batch_size": batch_size or as_in_training}
+    return {
+        **{name: train[name] for name in sorted(FOR_EVALUATION) if name in train},
+        **{name: value for name, value in given.items() if value is not None},
+        "dataset_name": dataset,
+        "max_completion_length": train.get("max_completion_length", defaults["max_completion_length"]),
+        "rows": int(train.get("eval_rows", 256)),
+        "samples": samples,
+        "backend": backend,
+        "audit": True,
+    }
+
+
+def same_questions(train: dict[str, Any], evaluate: dict[str, Any]) -> bool:
+    """Do training runs measure held-out accuracy on the split that is reported?"""
+    name, preset = str(evaluate["dataset_name"]), train.get("preset")
+    if name.split("/")[0] == WORLD:
+        splits: Sequence[str] = world.SPLITS
+    elif is_mixture(name):
+        splits = ("train",)
+    else:
+        splits = split_names(name, find_preset(preset) if preset else PRESETS.get(name))
+    kinds = {canonical_split(split) for split in splits}
+    named = train.get("dataset_test_split")
+    chooses = named or next((kind for kind in ("validation", "test") if kind in kinds), None)
+    reports = evaluate.get("split") or named or next((kind for kind in ("test", "validation") if kind in kinds), None)
+    return chooses == reports

@@ -1,0 +1,242 @@
+"""`srpo eval`: k replies to every question, their scores with intervals; a run directory that can be gone on with."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+from datasets import Dataset
+from rich.console import Console
+from transformers import AutoProcessor, GenerationConfig
+from trl import ModelConfig, get_quantization_config
+
+from srpo.cli import UsageError
+from srpo.commands.eval_benchmarks import run_benchmarks
+from srpo.commands.eval_options import Evaluation, parse, show_help
+from srpo.commands.eval_view import Bars, show_result
+from srpo.commands.model import check_tags, resolve_model, settle_opened_block
+from srpo.commands.output import REFUSALS, RUNS, on_main_process, quiet
+from srpo.commands.prompt_view import show_prompts
+from srpo.commands.rows import Rows, load_questions
+from srpo.data.lengths import ModelView, PromptMeter
+from srpo.evaluation import identity
+from srpo.evaluation.audit import image_corruption
+from srpo.evaluation.audit.rows import count_images
+from srpo.evaluation.checkpoint import Checkpoint, default_dtype, find_checkpoint, load_model, whole_folder
+from srpo.evaluation.run import Options, Result, evaluate
+from srpo.evaluation.sampling import Sampler, TransformersSampler
+from srpo.evaluation.store import ReplyStore
+from srpo.evaluation.vllm_sampler import VllmSampler, start_engine
+from srpo.prompts import opened_block
+from srpo.roles import ResponseFormat
+from srpo.run.console import show_plan
+from srpo.run.directory import write_header, write_json
+
+
+@dataclass
+class Session:
+    """An evaluation, ready to begin."""
+
+    job: Evaluation
+    given: str
+    checkpoint: Checkpoint
+    processor: Any
+    model_config: Any
+    response_format: ResponseFormat
+    questions: Dataset
+    split: str
+    rows: Rows
+    run: Path
+    console: Console
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `srpo eval`; returns the exit status."""
+    quiet()
+    if {"-h", "--help"} & set(arguments):
+        show_help(Console(highlight=False))
+        return 0
+    job = parse(arguments)
+    # Without a GPU, processes find one another only when accelerate is told that they are on CPUs.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU", not torch.accelerator.is_available()))
+    console = Console(quiet=not state.is_main_process, highlight=False)
+    if job.arguments.benchmarks:
+        return run_benchmarks(job, console)
+    if job.arguments.backend == "vllm" and state.num_processes > 1:
+        raise UsageError(
+            f"{state.num_processes} processes would each start a vLLM; start one, with --tensor_parallel_size "
+            f"{state.num_processes}, or leave --backend vllm out"
+        )
+    session = _prepare(job, console)
+    show_plan(console, _plan(session))
+    if job.arguments.dry_run:
+        show_prompts(console, session.processor, [session.questions[0]])
+        console.print("\nDry run: data, prompts and options were checked; no weights loaded, nothing written.")
+        return 0
+    try:
+        _evaluate(session, list(arguments))
+    except KeyboardInterrupt:
+        console.print(f"\nInterrupted. Go on with: srpo eval --resume {session.run}", soft_wrap=True)
+        return 130
+    except UsageError:
+        raise
+    except REFUSALS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{reason} (SRPO_DEBUG=1 shows where)") from error
+    return 0
+
+
+def _prepare(job: Evaluation, console: Console) -> Session:
+    given, own = job.model.model_name_or_path or "tiny", job.arguments
+    try:
+        checkpoint = find_checkpoint(given)
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    job.model.dtype = job.model.dtype or default_dtype()
+    wanted = ModelConfig(model_name_or_path=checkpoint.model, model_revision=job.model.model_revision)
+    _, model_config, processor = resolve_model(wanted)
+    if checkpoint.processor != checkpoint.model:
+        processor = AutoProcessor.from_pretrained(checkpoint.processor, padding_side="left", truncation_side="left")
+    response_format = ResponseFormat.parse(own.response_format)
+    check_tags(processor, response_format)
+    settle_opened_block(processor, response_format)
+    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    limits = [context, own.max_model_length if own.backend == "vllm" else None]
+    view = ModelView(given, PromptMeter(processor), min(filter(None, limits), default=None), own.max_completion_length)
+    questions, split, rows = load_questions(own, own.split, response_format, own.data_seed, view)
+    decides = {
+        **job.deciding(),
+        "dtype": job.model.dtype,
+        "weights": checkpoint.digest() or checkpoint.model,
+        "data": identity.data_digest(questions),
+    }
+    decides.pop("model_name_or_path", None)  # the weights say it, wherever they lie
+    run = on_main_process(lambda: _run_directory(job, decides))
+    return Session(
+        job, given, checkpoint, processor, model_config, response_format, questions, split, rows, run, console
+    )
+
+
+def _run_directory(job: Evaluation, decides: dict[str, Any]) -> Path:
+    """The folder of the run, with its identity; one that is there already must have the same.
+
+    Raises:
+        UsageError: for a folder that holds something else.
+    """
+    named = f"eval-{Path(job.arguments.dataset_name).stem or 'data'}-{identity.short_name(decides)}"
+    run = Path(job.arguments.output_dir or RUNS / named)
+    if (run / identity.NAME).exists():
+        others = identity.differences(decides, run)
+        if others:
+            raise UsageError(
+                f"output_dir {run} holds an evaluation with other settings ({'; '.join(others)}); name another folder "
+                "with --output_dir"
+            )
+    elif run.exists() and (not run.is_dir() or any(run.glob("*.yaml"))):
+        raise UsageError(f"output_dir {run} holds something else than an evaluation; name another folder")
+    if not job.arguments.dry_run:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            write_json(run / identity.NAME, decides)
+        except OSError as error:
+            raise UsageError(f"output_dir {run} cannot be written ({error}); name another folder") from error
+    return run
+
+
+def _evaluate(session: Session, arguments: list[str]) -> None:
+    job, own, run = session.job, session.job.arguments, session.run
+    if PartialState().is_main_process:
+        settings = job.settings() | {"model_name_or_path": session.given}
+        if not (run / "config.yaml").exists() or own.audit:
+            write_header(run, settings, seed=own.seed, arguments=arguments, command="eval")
+        if session.rows.skipped:
+            write_json(run / "bad_rows.json", [asdict(find) for find in session.rows.skipped])
+    options = Options(
+        samples=own.samples,
+        batch_size=own.batch_size or 1,
+        seed=own.seed,
+        response_format=session.response_format,
+        audit=own.audit,
+        corrupted=image_corruption(session.model_config, session.processor, own.corruption, own.corruption_ratio),
+        opened=opened_block(session.processor),
+    )
+    with ExitStack() as stack:
+        store = ReplyStore(run)
+        make = _sampler(session, stack)
+        result = evaluate(make, session.questions, options, store, Bars(session.console))
+    if PartialState().is_main_process:
+        write_json(run / "evaluation.json", _record(session, result))
+        show_result(session.console, result, own.samples)
+        session.console.print(f"\nfigures    {run}/evaluation.json\nreplies    {run}/replies.parquet", soft_wrap=True)
+
+
+def _record(session: Session, result: Result) -> dict[str, Any]:
+    own = session.job.arguments
+    return {
+        "model": session.given,
+        "dataset": own.dataset_name,
+        "split": session.split,
+        "questions": result.questions,
+        "samples": own.samples,
+        "seed": own.seed,
+        **{name: value for name, value in asdict(result).items() if name not in ("questions", "seconds")},
+        "seconds": result.seconds,
+    }
+
+
+def _sampler(session: Session, stack: ExitStack) -> Callable[[], Sampler]:
+    """A function that loads the model and gives its sampler; what it opens is closed with the stack."""
+    own, model = session.job.arguments, session.job.model
+    drawing: dict[str, Any] = {
+        "max_completion_length": own.max_completion_length,
+        "temperature": own.temperature,
+        "top_p": own.top_p,
+    }
+    weights: dict[str, Any] = {"dtype": model.dtype, "revision": model.model_revision}
+    if model.attn_implementation:
+        weights["attn_implementation"] = model.attn_implementation
+
+    def with_transformers() -> Sampler:
+        quantization = get_quantization_config(model)
+        options = weights | ({"quantization_config": quantization} if quantization else {})
+        loaded = load_model(session.checkpoint, PartialState().device, **options)
+        return TransformersSampler(loaded, session.processor, **drawing)
+
+    def with_vllm() -> Sampler:
+        folder = stack.enter_context(whole_folder(session.checkpoint, session.processor, **weights))
+        engine = start_engine(
+            folder,
+            images=max(count_images(prompt) for prompt in session.questions["prompt"]),
+            dtype=str(model.dtype),
+            revision=model.model_revision if folder == session.given else None,
+            tensor_parallel_size=own.tensor_parallel_size,
+            memory=own.gpu_memory_utilization,
+            max_length=own.max_model_length,
+            seed=own.seed,
+        )
+        try:
+            generation = GenerationConfig.from_pretrained(folder)
+        except OSError:
+            generation = GenerationConfig.from_model_config(session.model_config)
+        return VllmSampler(engine, session.processor, session.model_config, generation, **drawing)
+
+    return with_vllm if own.backend == "vllm" else with_transformers
+
+
+def _plan(session: Session) -> dict[str, str]:
+    own, count = session.job.arguments, len(session.questions)
+    drawing = "greedy" if own.temperature == 0 else f"temperature {own.temperature:g}, top_p {own.top_p:g}"
+    skipped = {"skipped": f"{session.rows.counted()}; bad_rows.json lists them"} if session.rows.skipped else {}
+    return {
+        "model": f"{session.given} ({session.model_config.model_type}, {session.job.model.dtype})",
+        "data": f"{own.dataset_name}, {session.split}: {count} questions",
+        **skipped,
+        "replies": f"{own.samples} a question, {drawing}, at most {own.max_completion_length} tokens",
+        "audit": "yes" if own.audit else "no (--audit)",
+        "backend": f"{own.backend}, {own.batch_size} replies together, {PartialState().num_processes} processes",
+        "run": str(session.run),
+    }

@@ -1,0 +1,138 @@
+"""Which credits to compare: `srpo:temperature=0.5/1/2,weight_max=5` names a credit and its settings, or a grid of them.
+
+Controls beside the credits of `srpo.credits`, both of them SRPO's weights on other gaps:
+    negated: the gaps with their sign changed, so that weight goes where the evidence says least;
+    surprise: -log π of a token as its gap, which needs no contrast.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+
+from srpo.credit_settings import CreditSettings
+from srpo.credits import CREDITS, Credit, Evidence
+
+DEFAULT_CREDITS = (
+    "uniform",
+    "srpo",
+    "srpo:baseline=per_role",
+    "srpo:baseline=none",
+    "perception",
+    "reasoning",
+    "srpo:contrast=blind",
+    "srpo:sign_aware=true",
+    "vppo",
+    "surprise",
+    "negated",
+)
+SHORT_NAMES = {"contrast": "reasoning_contrast"}  # the others lose their prefix credit_
+BOOLEANS = {"true": True, "false": False}
+
+
+def negated(evidence: Evidence) -> Evidence:
+    """Evidence in which every gap has the other sign."""
+    log_probs = {name: -values for name, values in evidence.log_probs.items()}
+    return dataclasses.replace(evidence, log_probs=log_probs)
+
+
+def surprise(evidence: Evidence) -> Evidence:
+    """Evidence in which the gap of every token is -log π under the original context."""
+    zero = torch.zeros_like(evidence.log_probs["original"])
+    log_probs = dict.fromkeys(evidence.log_probs, zero) | {"original": -evidence.log_probs["original"]}
+    return dataclasses.replace(evidence, log_probs=log_probs, has_image=torch.ones_like(evidence.has_image))
+
+
+CONTROLS: dict[str, Callable[[Evidence], Evidence]] = {"negated": negated, "surprise": surprise}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A credit or control with its settings, called `label` in tables."""
+
+    label: str
+    name: str
+    settings: CreditSettings
+
+    @property
+    def credit(self) -> Credit:
+        """The credit whose contexts and weights it uses."""
+        return CREDITS["srpo" if self.name in CONTROLS else self.name]
+
+    def factors(self, evidence: Evidence) -> torch.Tensor:
+        """(B, T) factors of the advantage."""
+        change = CONTROLS.get(self.name)
+        return self.credit.factors(change(evidence) if change else evidence, self.settings)
+
+
+def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
+    """Read credits from a command line; "uniform" comes first whether named or not.
+
+    Args:
+        texts: such as "srpo", "srpo:temperature=2,baseline=per_role" or, for a grid, "srpo:temperature=0.5/1/2".
+        base: settings where a text is silent: a `CreditSettings` or anything with its fields, such as an `SRPOConfig`.
+
+    Raises:
+        ValueError: for an unknown credit, setting or value, and for a credit without token factors.
+    """
+    fields = {field.name: field for field in dataclasses.fields(CreditSettings)}
+    given = {name: getattr(base, name) for name in fields}
+    specs = [Spec("uniform", "uniform", CreditSettings(**given))]
+    for text in texts:
+        name, _, options = text.strip().partition(":")
+        _check_name(name)
+        for overrides in _grid(name, options, fields):
+            label = name + ":" * bool(overrides) + ",".join(f"{key}={value}" for key, value in overrides.items())
+            chosen = {_full_name(key, fields, name): value for key, value in overrides.items()}
+            values = {key: _value(key, value, fields[key].default) for key, value in chosen.items()}
+            if name == "surprise":
+                values["reasoning_contrast"] = "drop"  # where both gaps are log π(original) minus something
+            specs.append(Spec(label, name, CreditSettings(**{**given, **values})))
+            specs[-1].settings.check()
+    return list({spec.label: spec for spec in specs}.values())
+
+
+def _check_name(name: str) -> None:
+    known = [credit for credit in CREDITS if credit != "papo"] + list(CONTROLS)
+    if name == "papo":
+        raise ValueError(
+            "credit 'papo' adds a term to the loss and leaves every token the advantage of its rollout, so its policy "
+            "gradient is that of uniform; leave it out"
+        )
+    if name not in known:
+        raise ValueError(f"credit {name!r} must be one of {', '.join(known)}; choose one of these")
+
+
+def _grid(name: str, options: str, fields: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Every combination of the values that "key=a/b,other=c" lists."""
+    listed: dict[str, list[str]] = {}
+    for option in filter(None, options.split(",")):
+        key, equals, values = option.partition("=")
+        if not equals or not values:
+            raise ValueError(f"{option!r} in credit {name!r} must be a setting and its value, such as temperature=2")
+        listed[key.strip()] = values.split("/")
+    return [dict(zip(listed, values, strict=True)) for values in product(*listed.values())]
+
+
+def _full_name(key: str, fields: Mapping[str, Any], name: str) -> str:
+    for candidate in (key, f"credit_{key}", SHORT_NAMES.get(key, "")):
+        if candidate in fields:
+            return candidate
+    known = [field.removeprefix("credit_") for field in fields]
+    raise ValueError(f"credit {name!r} has no setting {key!r}; the settings are {', '.join(known)}")
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if text.lower() not in BOOLEANS:
+            raise ValueError(f"{name} {text!r} must be true or false")
+        return BOOLEANS[text.lower()]
+    if isinstance(default, (int, float)):
+        try:
+            return type(default)(text)
+        except ValueError:
+            raise ValueError(f"{name} {text!r} must be a number, such as {default}") from None
+    return text

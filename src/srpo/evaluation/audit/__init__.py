@@ -1,0 +1,11 @@
+"""The grounding audit: does the answer rest on the image, on right facts, and on the perception that the reply states?
+
+Pure functions over rows and replies: `AuditRequests` says what to ask again, `audit_metrics` what the replies tell.
+"""
+
+from srpo.evaluation.audit.legend import legend
+from srpo.evaluation.audit.metrics import audit_metrics
+from srpo.evaluation.audit.perception import perception_scores
+from srpo.evaluation.audit.variants import VARIANTS, AuditRequests, image_corruption
+
+__all__ = ["VARIANTS", "AuditRequests", "audit_metrics", "image_corruption", "legend", "perception_scores"]

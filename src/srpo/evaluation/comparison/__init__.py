@@ -1,0 +1,1 @@
+"""Methods against one another: the same rollout budget and data order per seed, one table, one figure."""

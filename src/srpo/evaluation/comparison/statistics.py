@@ -1,0 +1,152 @@
+"""Means, intervals and paired tests over seeds: pure functions of a few numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import mpmath
+import numpy as np
+
+LEVEL = 0.95
+MAX_EXACT = 20  # seeds: 2^20 sign patterns take a second
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `n` seeds with its interval, whose ends are None for a single seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences to the baseline, one per seed: their mean with interval, and two tests of the mean being 0."""
+
+    difference: Interval
+    p_t: float | None
+    p_sign_flip: float | None
+
+
+def two_sided_p(t: float, degrees: int) -> float:
+    """P(|T| >= |t|) of Student's t: I_x(ν/2, 1/2) with x = ν / (ν + t²), the regularized incomplete beta function.
+
+    Raises:
+        ValueError: for fewer than one degree of freedom.
+    """
+    if degrees < 1:
+        raise ValueError(f"degrees {degrees} must be 1 or more; a test needs two seeds")
+    if math.isinf(t):
+        return 0.0
+    return float(mpmath.betainc(degrees / 2, 0.5, 0, degrees / (degrees + t * t), regularized=True))
+
+
+@lru_cache
+def t_quantile(level: float, degrees: int) -> float:
+    """The t >= 0 with P(|T| <= t) = level, by bisection of `two_sided_p`.
+
+    Raises:
+        ValueError: for a level outside (0, 1), or fewer than one degree of freedom.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} must lie in (0, 1); 0.95 is usual")
+    low, high = 0.0, 1.0
+    while two_sided_p(high, degrees) > 1 - level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided_p(middle, degrees) > 1 - level else (low, middle)
+    return (low + high) / 2
+
+
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """mean ± t · s / √n over independent seeds, with s the standard deviation (n − 1) and t Student's quantile.
+
+    Raises:
+        ValueError: for no values, or one that is not finite.
+    """
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError(f"values {list(values)} must be one finite number or more; leave out what is missing")
+    n, mean = len(values), math.fsum(values) / len(values)
+    if n == 1:
+        return Interval(mean, None, None, 1)
+    half = t_quantile(level, n - 1) * _standard_error(values, mean)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_comparison(values: Mapping[int, float], baseline: Mapping[int, float]) -> Paired | None:
+    """A method against the baseline over the seeds that both have; None where they share none.
+
+    The t test assumes differences that are about normal; the sign-flip test only that they are symmetric around 0.
+
+    Args:
+        values: seed -> figure of the method.
+        baseline: seed -> figure of the baseline.
+    """
+    differences = [values[seed] - baseline[seed] for seed in sorted(set(values) & set(baseline))]
+    if not differences:
+        return None
+    interval = mean_interval(differences)
+    if interval.n == 1:
+        return Paired(interval, None, None)
+    error = _standard_error(differences, interval.mean)
+    t = interval.mean / error if error else math.copysign(math.inf, interval.mean) if interval.mean else 0.0
+    return Paired(interval, two_sided_p(t, interval.n - 1), sign_flip_p(differences))
+
+
+def sign_flip_p(differences: Sequence[float]) -> float | None:
+    """Exact two-sided sign-flip p: the share of the 2^n sign patterns whose |mean| is at least that observed.
+
+    It cannot fall below 2 / 2^n, `sign_flip_floor`. None for more than MAX_EXACT differences.
+    """
+    if len(differences) > MAX_EXACT:
+        return None
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    scale = math.fsum(map(abs, differences))
+    return float(np.mean(np.abs(sums) >= abs(math.fsum(differences)) - 1e-9 * scale))
+
+
+def sign_flip_floor(n: int) -> float:
+    """The smallest p that `sign_flip_p` can give with n differences: 2 / 2^n."""
+    return 2.0 / 2**n
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's adjusted p-values: with p_(1) <= ... <= p_(m), max over j <= i of (m − j + 1) · p_(j), at most 1.
+
+    They control the chance of any false finding in the family (Holm 1979).
+    """
+    adjusted: dict[str, float] = {}
+    highest = 0.0
+    for i, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        highest = max(highest, min(1.0, (len(p_values) - i) * p_values[name]))
+        adjusted[name] = highest
+    return adjusted
+
+
+def smoothed(values: Sequence[float], window: int) -> list[float]:
+    """Trailing mean over up to `window` values, fewer at the start.
+
+    Raises:
+        ValueError: for a window below 1.
+    """
+    if window < 1:
+        raise ValueError(f"window {window} must be 1 or more; 1 smooths nothing")
+    return [
+        math.fsum(part) / len(part) for part in (values[max(0, i + 1 - window) : i + 1] for i in range(len(values)))
+    ]
+
+
+def first_reach(steps: Sequence[int], values: Sequence[float], target: float) -> int | None:
+    """The first step whose value is at least the target; None where there is none."""
+    return next((step for step, value in zip(steps, values, strict=True) if value >= target), None)
+
+
+def _standard_error(values: Sequence[float], mean: float) -> float:
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return math.sqrt(squares / (len(values) - 1) / len(values))

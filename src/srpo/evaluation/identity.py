@@ -1,0 +1,39 @@
+"""What decides the replies of an evaluation, so that one which goes on goes on with the same."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from srpo.data.loading import content_keys
+
+NAME = "identity.json"
+_COLUMNS = ("id", "prompt", "question", "options", "answer", "alternatives", "task")
+
+
+def data_digest(rows: Dataset) -> str:
+    """A hash of questions, prompts, references and images (stored bytes by length and checksum, files by path)."""
+    facts = rows.select_columns([name for name in _COLUMNS if name in rows.column_names])
+    digest = hashlib.sha256()
+    for row, key in zip(facts, content_keys(rows), strict=True):
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode() + key.encode())
+    return digest.hexdigest()[:16]
+
+
+def short_name(identity: dict[str, Any]) -> str:
+    """Eight characters that tell identities apart."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def differences(identity: dict[str, Any], run: Path) -> list[str]:
+    """What differs from the identity that a run directory keeps, as "name: OLD there, NEW now"; [] for the same."""
+    kept = json.loads((run / NAME).read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(identity, default=str))
+    names = sorted({*kept, *now})
+    return [
+        f"{name}: {kept.get(name, 'by default')} there, {now.get(name, 'by default')} now"
+        for name in names
+        if kept.get(name) != now.get(name)
+    ]

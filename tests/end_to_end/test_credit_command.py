@@ -1,0 +1,116 @@
+"""`srpo credit` as a user runs it: the measurement on the tiny model, resuming, and mistakes."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+from srpo.cli import main
+from srpo.commands.credit import Measurement
+
+SMALL = [
+    *("--config", "demo.yaml", "--batches", "3", "--prompts_per_batch", "2", "--num_generations", "4"),
+    *("--per_device_train_batch_size", "8", "--rows", "16", "--parameters", "layers"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments):
+    return main(["credit", *map(str, arguments)])
+
+
+def refused(capsys, *arguments):
+    """The one sentence on standard error of a call that must be refused."""
+    assert run(*arguments) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("srpo: error: ")]
+    assert len(said) == 1
+    return said[0]
+
+
+def test_a_measurement_leaves_tables_a_figure_and_a_sentence(capsys, tmp_path):
+    assert run(*SMALL, "--output_dir", "out") == 0
+    shown = capsys.readouterr().out
+    for word in ("Alignment with the gradient of the reward", "grounded", "uniform", "negated", "On this data"):
+        assert word in shown
+    out = tmp_path / "out"
+    result = json.loads((out / "credit.json").read_text())
+    assert result["verdict"] in shown
+    assert [line["credit"] for line in result["credits"]][:2] == ["uniform", "srpo"]
+    assert len(result["credits"]) == 11
+    assert len(result["batches"]) == 3
+    for line in result["credits"]:
+        assert set(line["difference"]) == {"gradient/reward", "gradient/grounded", "adam/reward", "adam/grounded"}
+        for found in line["alignment"].values():
+            assert -1 <= found["value"] <= 1
+    assert result["credits"][0]["norm_ratio"] == pytest.approx(1)
+    assert result["credits"][0]["effective_tokens"] == pytest.approx(1)
+    assert 0 < result["credits"][1]["effective_tokens"] < 1
+    with (out / "credit.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 11 * 4
+    assert "| srpo |" in (out / "credit.md").read_text()
+    assert Image.open(out / "credit.png").size[0] >= 900
+    assert (out / "credit.svg").read_text().startswith("<?xml")
+    assert not (out / "gradients.f32").exists()
+
+
+def test_an_interrupted_measurement_goes_on_and_ends_the_same(monkeypatch, tmp_path):
+    credits = ["--credits", "srpo", "srpo:temperature=0.5/2"]
+    assert run(*SMALL, *credits, "--output_dir", "whole") == 0
+    measure, drawn = Measurement.batch, []
+
+    def interrupt(self, index):
+        drawn.append(index)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return measure(self, index)
+
+    monkeypatch.setattr(Measurement, "batch", interrupt)
+    assert run(*SMALL, *credits, "--output_dir", "parts") == 130
+    assert run(*SMALL, *credits, "--output_dir", "parts") == 0
+    assert drawn == [0, 1, 2, 2]
+    whole, parts = (json.loads((tmp_path / name / "credit.json").read_text()) for name in ("whole", "parts"))
+    assert whole["credits"] == parts["credits"]
+    assert [line["credit"] for line in whole["credits"]] == [
+        "uniform",
+        "srpo",
+        "srpo:temperature=0.5",
+        "srpo:temperature=2",
+    ]
+
+
+def test_a_dry_run_writes_nothing(capsys, tmp_path):
+    assert run(*SMALL, "--dry_run", "true") == 0
+    assert "Dry run" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_the_options_that_matter(capsys):
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    for option in ("--credits", "--batches", "--prompts_per_batch", "--parameters", "--sketch", "--credit_temperature"):
+        assert option in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--credits", "spro"], "credit 'spro' must be one of"),
+        (["--batches", "2"], "batches 2 must be 3 or more"),
+        (["--parameters", "no_such_layer"], "matches none of the"),
+        (["--parameters", "("], "is no regular expression"),
+        (["--loss_type", "vespo"], "loss_type 'vespo'"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(capsys, arguments, words):
+    assert words in refused(capsys, *SMALL, "--output_dir", "out", *arguments)
+
+
+def test_other_options_do_not_continue_a_measurement(capsys, monkeypatch):
+    monkeypatch.setattr(Measurement, "batch", lambda self, index: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(*SMALL, "--output_dir", "out") == 130
+    assert "unfinished measurement with other options" in refused(capsys, *SMALL, "--output_dir", "out", "--seed", "5")
