@@ -65,6 +65,26 @@ def role_aware_weights(
         return w.to(gaps.device, gaps.dtype if gaps.dtype == torch.float64 else torch.float32)
 
 
+def block_gaps(gaps: torch.Tensor, roles: torch.Tensor, role: Role) -> torch.Tensor:
+    """Gaps in which every token of one role has the mean gap of that role in its rollout.
+
+        s_t = mean of s over the tokens of the role       for its tokens, s_t for all others
+
+    A result that is computed from copied numbers depends on the perception through them, which its own gap cannot show:
+    the cut prefix still holds the numbers. The block as a whole is consistent with the perception, or it is not.
+
+    Args:
+        gaps: (B, T) gaps in nats; one that is not finite counts as 0.
+        roles: (B, T) token roles.
+        role: whose gaps are spread.
+
+    Source: a [choice] for the reasoning role.
+    """
+    of_role = roles == role
+    finite = torch.where(of_role & torch.isfinite(gaps), gaps, 0.0)
+    return torch.where(of_role, _mean(finite.double(), _counts(of_role, None)).to(gaps.dtype).expand_as(gaps), gaps)
+
+
 def clipped_tokens(
     gaps: torch.Tensor,
     roles: torch.Tensor,

@@ -6,6 +6,7 @@ from srpo.credit import check_parameters
 
 NAMES = ("srpo", "uniform", "perception", "reasoning", "vppo", "rlsd", "pgpo", "papo")
 REASONING_CONTRASTS = ("drop", "blind")
+REASONING_GAPS = ("token", "block")
 AVERAGES = ("tokens", "uncertainty")
 
 
@@ -30,6 +31,8 @@ class CreditSettings:
         credit_strength: λ in [0, 1]. 0 trains exactly as GRPO but still measures and logs the contrasts.
         reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
+        reasoning_gap: the weight of a reasoning token comes from its own gap ("token") or from the mean gap of all
+            reasoning tokens of its rollout ("block").
         vppo_top_fraction: share of a rollout's tokens that keep their gradient, in (0, 1].
         vppo_scale_min: factor of the rollout with the least visual dependency, in (0, 1].
         rlsd_clip: ε, the weight of a token stays within [1 - ε, 1 + ε], in (0, 1).
@@ -52,6 +55,9 @@ class CreditSettings:
         default="tokens", metadata={"help": "What counts in the means of gaps and weights: tokens or uncertainty."}
     )
     reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
+    reasoning_gap: str = field(
+        default="token", metadata={"help": "A reasoning token's own gap, or the mean gap of its block: token or block."}
+    )
     vppo_top_fraction: float = field(default=0.4, metadata={"help": "vppo: share of tokens that keep their gradient."})
     vppo_scale_min: float = field(default=0.9, metadata={"help": "vppo: factor of the least dependent rollout."})
     rlsd_clip: float = field(default=0.2, metadata={"help": "rlsd: a weight stays within 1 - ε and 1 + ε."})
@@ -71,6 +77,7 @@ class CreditSettings:
     def check(self) -> None:
         """Raise ValueError (value, rule, remedy) for a value out of range."""
         check_choice("credit", self.credit, NAMES)
+        check_choice("reasoning_gap", self.reasoning_gap, REASONING_GAPS)
         check_choice("reasoning_contrast", self.reasoning_contrast, REASONING_CONTRASTS)
         check_choice("credit_average", self.credit_average, AVERAGES)
         check_parameters(self.credit_temperature, self.credit_weight_min, self.credit_weight_max, self.credit_baseline)

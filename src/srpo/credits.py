@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from srpo.contrast import contrast_gaps, cut_context, tokens_to_score
-from srpo.credit import clipped_tokens, role_aware_weights
+from srpo.credit import block_gaps, clipped_tokens, role_aware_weights
 from srpo.neighbours import pgpo_weights, rlsd_weights, vppo_weights
 from srpo.roles import Role
 
@@ -37,6 +37,7 @@ class Evidence:
         advantages: (B,) group-relative advantages; nothing is asked for, and every factor is 1, where they are 0.
         has_image: (B,) bool, whether a rollout's prompt has an image.
         gather: (B,) values of this process -> (N,) values of all of them.
+        sampled: (B, T) log π of the tokens as sampled, where `log_probs["original"]` was changed to make a control.
     """
 
     log_probs: Mapping[str, torch.Tensor]
@@ -45,6 +46,7 @@ class Evidence:
     advantages: torch.Tensor
     has_image: torch.Tensor
     gather: Callable[[torch.Tensor], torch.Tensor] = field(default=_alone)
+    sampled: torch.Tensor | None = None
 
     @property
     def learned_roles(self) -> torch.Tensor:
@@ -105,16 +107,19 @@ def _role_gaps(evidence: Evidence, settings: Any) -> torch.Tensor:
 
 def _uncertainty(evidence: Evidence) -> torch.Tensor:
     """1 - π(y_t), (B, T): how far the policy gradient of a token moves its own logit."""
-    return -torch.expm1(evidence.log_probs["original"].clamp(max=0))
+    sampled = evidence.log_probs["original"] if evidence.sampled is None else evidence.sampled
+    return -torch.expm1(sampled.clamp(max=0))
 
 
 def _role_credit(*weighed: Role) -> Credit:
     """SRPO, or an ablation that leaves one role at weight 1."""
 
     def arguments(evidence: Evidence, settings: Any) -> dict[str, Any]:
-        roles = evidence.learned_roles
+        roles, gaps = evidence.learned_roles, _role_gaps(evidence, settings)
+        if settings.reasoning_gap == "block":
+            gaps = block_gaps(gaps, roles, Role.REASONING)
         return {
-            "gaps": _role_gaps(evidence, settings),
+            "gaps": gaps,
             "roles": roles * sum(roles == role for role in weighed),
             "temperature": settings.credit_temperature,
             "weight_min": settings.credit_weight_min,

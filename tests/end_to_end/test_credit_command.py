@@ -2,12 +2,16 @@
 
 import csv
 import json
+from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from srpo.cli import main
 from srpo.commands.credit import Measurement
+from srpo.commands.credit_view import BatchProgress
 
 SMALL = [
     *("--config", "demo.yaml", "--batches", "3", "--prompts_per_batch", "2", "--num_generations", "4"),
@@ -56,6 +60,23 @@ def test_a_measurement_leaves_tables_a_figure_and_a_sentence(capsys, tmp_path):
     assert Image.open(out / "credit.png").size[0] >= 900
     assert (out / "credit.svg").read_text().startswith("<?xml")
     assert not (out / "gradients.f32").exists()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_time_left_goes_by_the_batches_of_this_run(monkeypatch, terminal):
+    """Six of ten batches are there; each further one takes a minute."""
+    now = [100.0]
+    monkeypatch.setattr("srpo.commands.credit_view.time.perf_counter", lambda: now[0])
+    measurement = SimpleNamespace(sketch=SimpleNamespace(exact=True, dimension=4), parameters={}, numbers=8)
+    console = Console(file=StringIO(), force_terminal=terminal, width=150, highlight=False)
+    record = {"rewards": {"accuracy_reward": 0.5}, "structured": 1.0, "learning": 1.0}
+    with BatchProgress(console, 10, measurement) as progress:
+        progress.go_on([record] * 6)
+        now[0] += 60
+        progress(record)
+        shown = progress.bar.tasks[0].fields["left"] if terminal else console.file.getvalue()
+    assert "3:00 left" in shown
+    assert "6 of 10 batches are there already" in console.file.getvalue()
 
 
 def test_an_interrupted_measurement_goes_on_and_ends_the_same(monkeypatch, tmp_path):

@@ -16,9 +16,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from srpo.cli import main
+from srpo.commands import eval_dependency
 from srpo.commands.eval_options import FREE, EvalArguments
 from srpo.evaluation.benchmarks import with_system_message
 from srpo.evaluation.checkpoint import Checkpoint, find_checkpoint
+from srpo.roles import Role, token_roles
 from srpo.tiny import model_path
 
 SHORT = ["--dataset", "shapes/pips", "--rows", "6", "--samples", "2", "--max_completion_length", "64"]
@@ -89,7 +91,12 @@ class TestStopping:
         assert finished.stdout.count("4 replies each") == 1
         assert main(["eval", "tiny", *LONG, "--rows", "9", "--output_dir", "one", "--audit"]) == 0
         assert replies("two") == replies("one")
-        assert {**results("two"), "seconds": 0} == {**results("one"), "seconds": 0}
+        assert "scored by one process and 2 ran; the same command in one process adds it" in finished.stdout
+        two, one = results("two"), results("one")
+        assert one.pop("dependency")["questions"] == 9
+        assert {**two, "seconds": 0} == {**one, "seconds": 0}
+        assert main(["eval", "--resume", "two"]) == 0
+        assert results("two")["dependency"] == results("one")["dependency"]
 
     def test_the_same_command_goes_on_in_the_same_folder(self, folder, capsys):
         assert main(["eval", "tiny", *SHORT]) == 0
@@ -143,6 +150,8 @@ class TestRun:
         assert set(found["by_task"]) == {"math"}
         assert set(found["by_family"]) == {"pips"}
         assert {"vision_gain/swapped", "grounded_accuracy", "lucky_rate", "reliance/edited"} <= set(found["audit"])
+        assert found["audit_by_task"] == {"math": found["audit"]}
+        assert found["audit_by_family"] == {"pips": found["audit"]}
         assert found["seconds"] > 0
         environment = json.loads(Path("a/environment.json").read_text())
         assert environment["command"][:3] == ["srpo", "eval", "tiny"]
@@ -184,6 +193,7 @@ class TestRun:
             (["--samples", "0"], "samples 0 must be 1 or more"),
             (["--temperature", "-1"], "temperature -1.0 must be 0"),
             (["--temperature", "0"], "say --samples 1"),
+            (["--dependency_rows", "-1"], "dependency_rows -1 must be 0 (none) or more"),
             (["--top_p", "0"], "top_p 0.0 must be above 0"),
             (["--backend", "sglang"], "backend 'sglang' must be one of transformers, vllm"),
             (["--streaming", "true"], "leave it out"),
@@ -196,6 +206,69 @@ class TestRun:
     def test_mistakes(self, folder, capsys, options, words):
         assert main(["eval", "tiny", "--dataset", "shapes", "--rows", "4", *options]) == 2
         assert words in capsys.readouterr().err
+
+
+class TestDependency:
+    """The profile that --audit adds where the model is at hand."""
+
+    def test_first_replies_by_their_tokens(self, folder, capsys):
+        assert main(["eval", "tiny", *SHORT, "--output_dir", "a", "--audit", "--dependency_rows", "4"]) == 0
+        assert "Dependency, nats a token (4 replies)" in capsys.readouterr().out
+        found = results("a")["dependency"]
+        assert (found["rows"], found["questions"], found["temperature"]) == (4, 4, 1.0)
+        first = [row for row in replies("a") if row["variant"] == "as_is" and row["sample"] == 0][:4]
+        processor = AutoProcessor.from_pretrained(model_path())
+        roles = token_roles([row["token_ids"] for row in first], processor.tokenizer)
+        for role in (Role.PERCEPTION, Role.REASONING):
+            profile = found[role.name.lower()]
+            assert sum(profile["count"]) == int((roles == role).sum()) > 0
+            assert profile["overall"] > 0.2
+        assert sorted(path.name for path in folder.iterdir()) == ["a"]
+        assert not [path for path in Path("a").iterdir() if path.is_dir()]
+
+    def test_it_is_measured_once_for_the_same_number_of_replies(self, folder, capsys, monkeypatch):
+        assert main(["eval", "tiny", *SHORT, "--output_dir", "a"]) == 0
+        assert "dependency" not in results("a")
+        measured = []
+        measure = eval_dependency.measure
+        monkeypatch.setattr(eval_dependency, "measure", lambda *given: measured.append(given[4]) or measure(*given))
+        for rows, count in (("0", 0), ("4", 1), ("4", 1), ("2", 2)):
+            assert main(["eval", "tiny", *SHORT, "--output_dir", "a", "--audit", "--dependency_rows", rows]) == 0
+            assert results("a").get("dependency", {"rows": 0})["rows"] == int(rows)
+            assert len(measured) == count
+        assert [len(given) for given in measured] == [4, 2]
+        capsys.readouterr()
+        assert main(["eval", "--resume", "a"]) == 0
+        assert "Dependency, nats a token (2 replies)" in capsys.readouterr().out
+        assert len(measured) == 2
+
+    def test_questions_without_images_are_left_out(self, folder, capsys):
+        Path("rows.jsonl").write_text(json.dumps({"question": "How many?", "answer": "4"}))
+        options = ["--split", "train", "--samples", "1", "--max_completion_length", "4", "--output_dir", "a", "--audit"]
+        assert main(["eval", "tiny", "--dataset", "rows.jsonl", *options]) == 0
+        assert "dependency profile left out: no question has an image" in capsys.readouterr().out
+        assert "dependency" not in results("a")
+
+    @pytest.mark.parametrize("layout", ["smolvlm", "internvl"])
+    def test_other_layouts_and_greedy_replies(self, folder, layout_folders, layout):
+        options = ["--dataset", "shapes/pips", "--rows", "3", "--samples", "1", "--temperature", "0"]
+        given = [layout_folders[layout], *options, "--max_completion_length", "12", "--output_dir", "a", "--audit"]
+        assert main(["eval", *given]) == 0
+        found = results("a")["dependency"]
+        assert (found["questions"], found["temperature"]) == (3, 1.0)
+        assert found["perception"] == {"overall": None, "mean": [None] * 10, "count": [0] * 10}  # random replies
+
+    def test_where_it_cannot_be_measured(self):
+        possible = {"quantized": False, "processes": 1, "questions": 5}
+        assert eval_dependency.reason_against(EvalArguments("shapes"), **possible) is None
+        vllm = EvalArguments("shapes", backend="vllm")
+        assert "--backend transformers measures it" in eval_dependency.reason_against(vllm, **possible)
+        for change, words in (({"processes": 2}, "2 ran"), ({"quantized": True}, "4 or 8 bits")):
+            assert words in eval_dependency.reason_against(EvalArguments("shapes"), **possible | change)
+
+    def test_bars(self):
+        assert eval_dependency.bars([None, -1.0, 0.0, 0.5, 0.99, 1.0], 1.0) == "·▁▁▅██"
+        assert eval_dependency.bars([-1.0, None], -1.0) == "▁·"
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,12 @@ def test_a_dry_run_checks_everything_and_writes_nothing(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_plan_names_the_options_of_a_credit(capsys):
+    assert run(*SMALL, "--dry_run", "true", "--credit_average", "uncertainty", "--credit_sign_aware", "true") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "srpo, sign-aware, shared baseline, means weighted by uncertainty, temperature 1" in shown
+
+
 def test_runs_do_not_overwrite_one_another(capsys, tmp_path):
     for name in ("pips-srpo", "pips-srpo-2"):
         assert run(*SMALL, "--rows", 32, "--eval_rows", 0, "--max_steps", 1, "--rollouts_every", 0) == 0

@@ -1,5 +1,7 @@
 """Replayed evidence equals the trainer's; gradients equal its loss's; a planted credit is told from a bad one."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -78,16 +80,24 @@ def test_the_profile_of_replies_counts_each_of_them_once(qwen_folder, tmp_path):
     assert sum(profile["reasoning"]["count"]) == 4 * int((one.roles[0] == 2).sum())
 
 
-def test_the_profile_of_a_bare_model_is_that_of_a_trainer_with_the_same_settings(qwen_folder, tmp_path):
-    rows = scripted_dataset(3)
+def test_the_profile_of_a_bare_model_is_that_of_a_trainer_with_the_same_settings(layout_folder, tmp_path, monkeypatch):
+    (tmp_path / "working").mkdir()
+    monkeypatch.chdir(tmp_path / "working")
+    rows = scripted_dataset(3, (1, 2))
+    processor = AutoProcessor.from_pretrained(layout_folder, padding_side="left")
     reply = "<perception> red 4 </perception><think> 4 </think><answer> 4 </answer>"
-    replay = make_trainer(ReplayTrainer, qwen_folder, tmp_path, train_dataset=rows, num_generations=2)
-    expected = replayed_profile(replay, [dict(row) for row in rows], [reply] * 3, batch_size=4)
-    model = AutoModelForImageTextToText.from_pretrained(qwen_folder, dtype=torch.float32)
-    processor = AutoProcessor.from_pretrained(qwen_folder, padding_side="left")
-    found = dependency_of(model, processor, rows, [reply] * 3, batch_size=3, folder=str(tmp_path), seed=3)
+    replies = [processor.tokenizer(text)["input_ids"] for text in (reply, reply.replace("4", "2 ; 3"), "no tags")]
+    replay = make_trainer(ReplayTrainer, layout_folder, tmp_path, train_dataset=rows, num_generations=2)
+    expected = replayed_profile(replay, [dict(row) for row in rows], replies, batch_size=4)
+    model = AutoModelForImageTextToText.from_pretrained(layout_folder, dtype=torch.float32)
+    scored = []
+    found = dependency_of(model, processor, rows, replies, batch_size=1, seed=3, progress=scored.append)
+    assert scored == [2, 3]
+    assert not list(Path.cwd().iterdir())
     for role in ("perception", "reasoning"):
         assert found[role]["count"] == expected[role]["count"]
+        assert sum(found[role]["count"]) > 2
+        assert found[role]["overall"] == pytest.approx(expected[role]["overall"], abs=1e-5)
         for one, other in zip(found[role]["mean"], expected[role]["mean"], strict=True):
             assert one == (None if other is None else pytest.approx(other, abs=1e-5))
 

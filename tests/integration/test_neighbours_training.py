@@ -254,7 +254,9 @@ def test_measuring_the_kl_changes_nothing(qwen_folder, tmp_path, rows):
     assert torch.stack(measured.losses).equal(torch.stack(without.losses))
 
 
-@pytest.mark.parametrize("options", [{"credit_baseline": "none"}, {"credit_sign_aware": True}])
+@pytest.mark.parametrize(
+    "options", [{"credit_baseline": "none"}, {"credit_sign_aware": True}, {"credit_average": "uncertainty"}]
+)
 def test_ablations_of_srpo(qwen_folder, tmp_path, rows, options):
     narrow = {
         "credit_weight_min": 0.97,

@@ -86,3 +86,31 @@ def test_padding_changes_nothing(batch, parameters, padding):
     weights = role_aware_weights(padded_gaps, padded_roles, **parameters)
     torch.testing.assert_close(weights[:, : gaps.size(1)], role_aware_weights(gaps, roles, **parameters))
     assert weights[:, gaps.size(1) :].eq(1).all()
+
+
+@given(rollouts(), PARAMETERS, st.data())
+@settings(max_examples=300, deadline=None)
+def test_the_mean_by_importance_is_one(batch, parameters, data):
+    gaps, roles = batch
+    elements = st.floats(0, 1, width=32) | st.just(0.0)
+    importance = torch.from_numpy(data.draw(hnp.arrays("float32", tuple(gaps.shape), elements=elements)))
+    weights = role_aware_weights(gaps, roles, importance=importance, **parameters)
+    assert torch.isfinite(weights).all()
+    assert (weights > 0).all()
+    assert weights[roles == 0].eq(1).all()
+    plain = role_aware_weights(gaps, roles, **parameters)
+    for row in range(len(gaps)):
+        w, u = weights[row][roles[row] != 0].double(), importance[row][roles[row] != 0].double()
+        if u.sum() > 1e-5:
+            torch.testing.assert_close((w * u).sum() / u.sum(), torch.tensor(1.0).double(), atol=1e-5, rtol=0)
+        if not u.any() and parameters["baseline"] == "shared":
+            assert weights[row].equal(plain[row])
+
+
+@given(rollouts(), PARAMETERS, st.floats(0.01, 100))
+@settings(max_examples=200, deadline=None)
+def test_equal_importances_change_nothing(batch, parameters, importance):
+    gaps, roles = batch
+    gaps = gaps.double().clamp(-1e4, 1e4)
+    weights = role_aware_weights(gaps, roles, importance=torch.full_like(gaps, importance), **parameters)
+    torch.testing.assert_close(weights, role_aware_weights(gaps, roles, **parameters), atol=1e-6, rtol=1e-6)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from srpo.evaluation.audit import audit_metrics, legend, perception_scores
+from srpo.evaluation.audit import audit_metrics, audit_metrics_by, legend, perception_scores
 from srpo.evaluation.store import ScoredReply
 from tests.audited import blocks, number_rows, world_rows
 
@@ -85,6 +85,17 @@ def test_vision_gain_is_paired_and_over_questions():
     assert gain.value == 0.25
     assert gain.n == 2
     assert (gain.low, gain.high) == (0.0, 0.5)  # only three figures can be resampled: 0, 0.25 and 0.5
+
+
+def test_figures_of_each_family_rest_on_its_own_questions():
+    rows = [PIPS] * 3
+    families = ("chain", "pips", "")
+    as_is = [scored(row=i, score=1.0, right=True, family=family) for i, family in enumerate(families)]
+    swapped = [dataclasses.replace(reply, variant="swapped", score=float(reply.row)) for reply in as_is]
+    found = audit_metrics_by("family", rows, {"as_is": as_is, "swapped": swapped})
+    gains = {family: figures["vision_gain/swapped"] for family, figures in found.items()}
+    assert {family: (gain.value, gain.n) for family, gain in gains.items()} == {"chain": (1.0, 1), "pips": (0.0, 1)}
+    assert found["pips"]["vision_gain/blank"] is None
 
 
 def test_what_becomes_of_the_answer_to_edited_facts():

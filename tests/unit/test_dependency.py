@@ -13,8 +13,8 @@ def test_the_mean_gap_by_role_and_relative_position():
     gaps = torch.tensor([[1.0, 3.0, 9.0, 4.0, 5.0, 6.0], [9.0, 7.0, 8.0, 9.0, 9.0, 9.0]])
     profile = dependency_profile(gaps, roles, bins=2)
     # perception: (1, 3) fall into bins 0 and 1, a single token into bin 0; reasoning: (4, 5, 6) into 0, 0, 1
-    assert profile["perception"] == {"mean": [4.0, 3.0], "count": [2, 1]}
-    assert profile["reasoning"] == {"mean": [pytest.approx(17 / 3), 6.0], "count": [3, 1]}
+    assert profile["perception"] == {"overall": pytest.approx(11 / 3), "mean": [4.0, 3.0], "count": [2, 1]}
+    assert profile["reasoning"] == {"overall": 5.75, "mean": [pytest.approx(17 / 3), 6.0], "count": [3, 1]}
 
 
 def test_batches_add_up_and_gaps_that_are_not_finite_are_left_out():
@@ -22,8 +22,8 @@ def test_batches_add_up_and_gaps_that_are_not_finite_are_left_out():
     profile.add(torch.tensor([[1.0, math.nan]]), torch.tensor([[1, 1]]))
     profile.add(torch.tensor([[3.0, -math.inf, 2.0]]), torch.tensor([[1, 2, 0]]))
     assert profile.result() == {
-        "perception": {"mean": [2.0], "count": [2]},
-        "reasoning": {"mean": [None], "count": [0]},
+        "perception": {"overall": 2.0, "mean": [2.0], "count": [2]},
+        "reasoning": {"overall": None, "mean": [None], "count": [0]},
     }
 
 

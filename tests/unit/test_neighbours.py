@@ -125,6 +125,26 @@ def test_only_the_tokens_that_are_asked_for_matter(name):
     assert CREDITS[name].factors(replace(whole, log_probs=only), SETTINGS).equal(expected)
 
 
+@pytest.mark.parametrize("name", ["srpo", "perception", "reasoning"])
+@pytest.mark.parametrize("contrast", ["drop", "blind"])
+def test_uncertainty_counts_a_token_by_what_its_probability_leaves(name, contrast):
+    settings = CreditSettings(credit_average="uncertainty", credit_baseline="none", reasoning_contrast=contrast)
+    whole = evidence()
+    wanted = CREDITS[name].tokens(replace(whole, log_probs={}), settings)
+    only = {context: whole.log_probs[context].masked_fill(~at, math.nan) for context, at in wanted.items()}
+    weights = CREDITS[name].factors(replace(whole, log_probs=only), settings)
+    uncertainty = 1 - whole.log_probs["original"].exp()
+    weighed = whole.learned_roles != 0
+    if name != "srpo":
+        weighed = whole.learned_roles == (1 if name == "perception" else 2)
+    for row in (1, 5):  # rows with roles, an advantage and finite numbers; the last has no image
+        w, u = weights[row][weighed[row]], uncertainty[row][weighed[row]]
+        assert (w * u).sum() / u.sum() == pytest.approx(1, abs=1e-5)
+    assert not weights.equal(CREDITS[name].factors(whole, replace(settings, credit_average="tokens")))
+    gaps = CREDITS[name].gaps(whole, settings)
+    assert gaps.equal(CREDITS[name].gaps(whole, replace(settings, credit_average="tokens")))
+
+
 @pytest.mark.parametrize("name", TOKEN_CREDITS)
 def test_no_gradient_flows_through_the_factors(name):
     whole = evidence()

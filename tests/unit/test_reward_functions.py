@@ -159,12 +159,6 @@ def test_functions_that_name_everything_and_async_ones(name):
         ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
         ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
         ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),
-        ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
-        ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
-        ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),
-        ("my_rewards.undefined", "returns nan as a reward, and .* must be a number; return None to leave a row out"),
-        ("my_rewards.leaves", r"fails on a trial with 2 rows \(SystemExit: 3\)"),
-        ("leaving.py:reward", r"cannot be imported \(SystemExit: 3\)"),
         ("my_rewards.broken", r"fails on a trial with 2 rows \(KeyError: 'label'\)"),
     ],
 )

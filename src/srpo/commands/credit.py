@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         measurement = Measurement(trainer, job.specs, _plan(job))
         write_header(run, settings, seed=job.config.seed, arguments=list(arguments), command="credit")
         with BatchProgress(console, job.arguments.batches, measurement) as progress:
-            lines, records = measurement.run(run, progress)
+            lines, records = measurement.run(run, progress, progress.go_on)
     except REFUSALS as error:
         raise UsageError(
             f"{' '.join(str(error).split()) or type(error).__name__} (SRPO_DEBUG=1 shows where)"

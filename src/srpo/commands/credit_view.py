@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from srpo import tiny
@@ -58,7 +58,8 @@ class BatchProgress:
     """A live bar with the figures of the last batch; in a file or a pipe, a dozen lines."""
 
     def __init__(self, console: Console, batches: int, measurement: Measurement) -> None:
-        self.console, self.batches, self.done, self.started = console, batches, 0, time.perf_counter()
+        self.console, self.batches, self.done = console, batches, 0
+        self.there, self.started = 0, time.perf_counter()
         kept = "whole" if measurement.sketch.exact else f"sketched to {measurement.sketch.dimension:,}"
         count = sum(parameter.numel() for parameter in measurement.parameters.values())
         disk = 4e-9 * measurement.numbers
@@ -67,9 +68,9 @@ class BatchProgress:
         )
         self.bar: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("batch"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (TextColumn("batch"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
             self.bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console)
-            self.task = self.bar.add_task("", total=batches, figures="")
+            self.task = self.bar.add_task("", total=batches, left="", figures="")
 
     def __enter__(self) -> "BatchProgress":
         if self.bar:
@@ -82,19 +83,29 @@ class BatchProgress:
         if self.bar:
             self.bar.stop()
 
+    def go_on(self, records: Sequence[dict[str, Any]]) -> None:
+        """Start behind the batches that an earlier run left, which say nothing about the time that the others take."""
+        if records:
+            self.console.print(f"{len(records)} of {self.batches} batches are there already")
+        self.done = self.there = len(records)
+        self.started = time.perf_counter()
+        if self.bar:
+            self.bar.update(self.task, completed=self.done)
+
     def __call__(self, record: dict[str, Any]) -> None:
-        """Count a batch."""
+        """Count a batch that was measured."""
         self.done += 1
         rewards = {
             name.removesuffix("_reward"): value for name, value in record["rewards"].items() if value is not None
         }
         figures = {**rewards, "structured": record["structured"], "A not 0": record["learning"]}
         text = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        seconds = (time.perf_counter() - self.started) / (self.done - self.there)
+        left = f"{clock(seconds * (self.batches - self.done))} left"
         if self.bar:
-            self.bar.update(self.task, completed=self.done, figures=text)
-        elif self.done in (1, self.batches) or self.done % max(1, self.batches // LINES) == 0:
-            left = (time.perf_counter() - self.started) / self.done * (self.batches - self.done)
-            self.console.print(f"batch {self.done}/{self.batches}  {text}  {clock(left)} left", soft_wrap=True)
+            self.bar.update(self.task, completed=self.done, left=left, figures=text)
+        elif self.done in (self.there + 1, self.batches) or self.done % max(1, self.batches // LINES) == 0:
+            self.console.print(f"batch {self.done}/{self.batches}  {text}  {left}", soft_wrap=True)
 
 
 def show_result(console: Console, lines: Sequence[Line], verdict: str) -> None:

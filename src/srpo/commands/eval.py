@@ -1,8 +1,10 @@
 """`srpo eval`: k replies to every question, their scores with intervals; a run directory that can be gone on with."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers import AutoProcessor, GenerationConfig
 from trl import ModelConfig, get_quantization_config
 
 from srpo.cli import UsageError
+from srpo.commands import eval_dependency
 from srpo.commands.eval_benchmarks import run_benchmarks
 from srpo.commands.eval_options import Evaluation, parse, show_help
 from srpo.commands.eval_view import Bars, show_result
@@ -29,12 +32,14 @@ from srpo.evaluation.audit.rows import count_images
 from srpo.evaluation.checkpoint import Checkpoint, default_dtype, find_checkpoint, load_model, whole_folder
 from srpo.evaluation.run import Options, Result, evaluate
 from srpo.evaluation.sampling import Sampler, TransformersSampler
-from srpo.evaluation.store import ReplyStore
+from srpo.evaluation.store import AS_IS, ReplyStore, ScoredReply
 from srpo.evaluation.vllm_sampler import VllmSampler, start_engine
 from srpo.prompts import opened_block
 from srpo.roles import ResponseFormat
 from srpo.run.console import show_plan
 from srpo.run.directory import write_header, write_json
+
+RESULT = "evaluation.json"
 
 
 @dataclass
@@ -52,6 +57,22 @@ class Session:
     rows: Rows
     run: Path
     console: Console
+
+    @cached_property
+    def model(self) -> Any:
+        """The model in memory; loaded when first asked for."""
+        options = self.weights
+        quantization = get_quantization_config(self.job.model)
+        if quantization:
+            options["quantization_config"] = quantization
+        return load_model(self.checkpoint, PartialState().device, **options)
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Options of `from_pretrained`, but for quantization."""
+        model = self.job.model
+        attention = {"attn_implementation": model.attn_implementation} if model.attn_implementation else {}
+        return {"dtype": model.dtype, "revision": model.model_revision, **attention}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -169,9 +190,39 @@ def _evaluate(session: Session, arguments: list[str]) -> None:
         make = _sampler(session, stack)
         result = evaluate(make, session.questions, options, store, Bars(session.console))
     if PartialState().is_main_process:
-        write_json(run / "evaluation.json", _record(session, result))
+        earlier = _earlier_profile(session)
+        record = _record(session, result) | ({"dependency": earlier} if earlier else {})
+        write_json(run / RESULT, record)
         show_result(session.console, result, own.samples)
-        session.console.print(f"\nfigures    {run}/evaluation.json\nreplies    {run}/replies.parquet", soft_wrap=True)
+        if own.audit and own.dependency_rows:
+            profile = earlier or _profile(session, store.read(AS_IS))
+            if profile:
+                write_json(run / RESULT, record | {"dependency": profile})
+                eval_dependency.show(session.console, profile)
+        session.console.print(f"\nfigures    {run}/{RESULT}\nreplies    {run}/replies.parquet", soft_wrap=True)
+
+
+def _earlier_profile(session: Session) -> dict[str, Any] | None:
+    """The dependency profile that evaluation.json holds, if it is of as many replies as are asked for now."""
+    own, path = session.job.arguments, session.run / RESULT
+    found = json.loads(path.read_text(encoding="utf-8")).get("dependency") if own.audit and path.exists() else None
+    return found if found and found["rows"] == own.dependency_rows else None
+
+
+def _profile(session: Session, replies: Sequence[ScoredReply]) -> dict[str, Any] | None:
+    own, model, console = session.job.arguments, session.job.model, session.console
+    scored = eval_dependency.scored_replies(own, session.questions["prompt"], replies)
+    reason = eval_dependency.reason_against(
+        own,
+        quantized=model.load_in_4bit or model.load_in_8bit,
+        processes=PartialState().num_processes,
+        questions=len(scored),
+    )
+    if reason:
+        console.print(f"\ndependency profile left out: {reason}", soft_wrap=True)
+        return None
+    console.print()
+    return eval_dependency.measure(own, session.model, session.processor, session.questions, scored, console)
 
 
 def _record(session: Session, result: Result) -> dict[str, Any]:
@@ -196,18 +247,12 @@ def _sampler(session: Session, stack: ExitStack) -> Callable[[], Sampler]:
         "temperature": own.temperature,
         "top_p": own.top_p,
     }
-    weights: dict[str, Any] = {"dtype": model.dtype, "revision": model.model_revision}
-    if model.attn_implementation:
-        weights["attn_implementation"] = model.attn_implementation
 
     def with_transformers() -> Sampler:
-        quantization = get_quantization_config(model)
-        options = weights | ({"quantization_config": quantization} if quantization else {})
-        loaded = load_model(session.checkpoint, PartialState().device, **options)
-        return TransformersSampler(loaded, session.processor, **drawing)
+        return TransformersSampler(session.model, session.processor, **drawing)
 
     def with_vllm() -> Sampler:
-        folder = stack.enter_context(whole_folder(session.checkpoint, session.processor, **weights))
+        folder = stack.enter_context(whole_folder(session.checkpoint, session.processor, **session.weights))
         engine = start_engine(
             folder,
             images=max(count_images(prompt) for prompt in session.questions["prompt"]),

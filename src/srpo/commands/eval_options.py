@@ -19,7 +19,7 @@ BACKENDS = ("transformers", "vllm")
 BATCH_SIZES = {"transformers": 16, "vllm": 256}
 HIDDEN = ("dataset_train_split", "dataset_test_split", "streaming")
 # Options that change no reply, so that a run may go on under others.
-FREE = {"audit", "dry_run", "output_dir", "resume", "gpu_memory_utilization", "tensor_parallel_size"}
+FREE = {"audit", "dependency_rows", "dry_run", "output_dir", "resume", "gpu_memory_utilization", "tensor_parallel_size"}
 
 
 @dataclass
@@ -41,6 +41,9 @@ class EvalArguments(DataArguments):
     )
     audit: bool = field(
         default=False, metadata={"help": "Ask again with changed images and perceptions (docs/evaluation.md)."}
+    )
+    dependency_rows: int = field(
+        default=256, metadata={"help": "Audit: replies whose tokens' dependency is scored, one a question; 0: none."}
     )
     corruption: str = field(default="patch_mask", metadata={"help": "What the audit does to images; as in training."})
     corruption_ratio: float = field(default=0.6, metadata={"help": "Share of an image that patch_mask masks."})
@@ -75,6 +78,8 @@ class EvalArguments(DataArguments):
         for name in ("samples", "max_completion_length", "batch_size", "tensor_parallel_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be 1 or more")
+        if self.dependency_rows < 0:
+            raise ValueError(f"dependency_rows {self.dependency_rows} must be 0 (none) or more")
         if self.temperature < 0:
             raise ValueError(f"temperature {self.temperature} must be 0 (greedy) or more")
         if self.temperature == 0 and self.samples > 1:

@@ -66,8 +66,10 @@ def _credit(config: Any) -> str:
     if config.credit in lines:
         return lines[config.credit]
     clip = f"[{config.credit_weight_min:g}, {config.credit_weight_max:g}]"
+    sign = ", sign-aware" if config.credit_sign_aware else ""
+    average = ", means weighted by uncertainty" if config.credit_average == "uncertainty" else ""
     return (
-        f"{config.credit}{', sign-aware' if config.credit_sign_aware else ''}, {config.credit_baseline} baseline, "
+        f"{config.credit}{sign}, {config.credit_baseline} baseline{average}, "
         f"temperature {config.credit_temperature:g}, weights in {clip}, {strength}; {corrupted}"
     )
 

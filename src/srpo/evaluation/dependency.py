@@ -9,6 +9,7 @@ from srpo.roles import Role
 
 BINS = 10
 ROLES = (Role.PERCEPTION, Role.REASONING)
+Profile = dict[str, dict[str, Any]]
 
 
 @dataclass
@@ -46,19 +47,24 @@ class DependencyProfile:
             self.sums[i].index_add_(0, bins[counted], gaps[counted])
             self.counts[i] += torch.bincount(bins[counted], minlength=self.bins)
 
-    def result(self) -> dict[str, dict[str, list[Any]]]:
-        """By role, "mean" gap in nats of each bin (None for an empty one) and "count" of tokens."""
+    def result(self) -> Profile:
+        """By role: "overall" mean gap in nats, "mean" gap and "count" of tokens of each bin; None for no token."""
         return {
             role.name.lower(): {
-                "mean": [s / n if n else None for s, n in zip(sums, counts, strict=True)],
+                "overall": _mean(sum(sums), sum(counts)),
+                "mean": [_mean(s, n) for s, n in zip(sums, counts, strict=True)],
                 "count": counts,
             }
             for role, sums, counts in zip(ROLES, self.sums.tolist(), self.counts.tolist(), strict=True)
         }
 
 
-def dependency_profile(gaps: torch.Tensor, roles: torch.Tensor, bins: int = BINS) -> dict[str, dict[str, list[Any]]]:
+def dependency_profile(gaps: torch.Tensor, roles: torch.Tensor, bins: int = BINS) -> Profile:
     """The profile of one batch of rollouts; see `DependencyProfile`."""
     profile = DependencyProfile(bins)
     profile.add(gaps, roles)
     return profile.result()
+
+
+def _mean(total: float, count: int) -> float | None:
+    return total / count if count else None

@@ -4,9 +4,10 @@ A `ReplayTrainer` never trains. It samples replies to given rows, or takes given
 up to the credit: rewards, advantages, roles, contexts, log-probabilities.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from srpo.assignment import BatchView
 from srpo.config import SRPOConfig
 from srpo.credits import CREDITS, Credit, Evidence
-from srpo.evaluation.dependency import DependencyProfile
+from srpo.evaluation.dependency import DependencyProfile, Profile
 from srpo.generation import seeded
 from srpo.trainer import SRPOTrainer
 
@@ -167,27 +168,37 @@ class ReplayTrainer(SRPOTrainer):
 
 
 def replayed_profile(
-    trainer: ReplayTrainer, rows: Sequence[dict[str, Any]], replies: Sequence[Any], *, batch_size: int, step: int = 0
-) -> dict[str, dict[str, list[Any]]]:
+    trainer: ReplayTrainer,
+    rows: Any,
+    replies: Sequence[Any],
+    *,
+    batch_size: int,
+    step: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Profile:
     """The dependency profile (`srpo.evaluation.dependency`) of replies to rows, one reply a row.
 
     Args:
         trainer: with `num_generations` 1 reply a group or more; rows need not stand in groups.
-        rows: one for each reply.
+        rows: one for each reply, a Dataset or a list.
         replies: texts or completion tokens.
         batch_size: replies that are scored together.
         step: decides on the corruption.
+        progress: told how many replies are scored.
     """
     profile = DependencyProfile()
     group = trainer.num_generations
-    for start in range(0, len(rows), batch_size):
-        part, said = list(rows[start : start + batch_size]), list(replies[start : start + batch_size])
+    for start in range(0, len(replies), batch_size):
+        said = list(replies[start : start + batch_size])
+        part = [rows[start + i] for i in range(len(said))]
         missing = -len(part) % group  # whole groups are asked for; what fills them up is not counted
         rollouts = trainer.rollouts(
             part + part[-1:] * missing, step=step, seed=f"profile/{start}", replies=said + said[-1:] * missing
         )
         gaps = trainer.gaps(rollouts)
         profile.add(gaps[: len(part)], rollouts.roles[: len(part)])
+        if progress:
+            progress(start + len(part))
     return profile.result()
 
 
@@ -198,10 +209,10 @@ def dependency_of(
     replies: Sequence[Any],
     *,
     batch_size: int = 8,
-    folder: str = "replay",
+    progress: Callable[[int], None] | None = None,
     **settings: Any,
-) -> dict[str, dict[str, list[Any]]]:
-    """The dependency profile of replies under a model, without a trainer at hand.
+) -> Profile:
+    """The dependency profile of replies under a model, without a trainer at hand. In one process only.
 
     Call it when the model has nothing else to do: TRL's trainer prepares a model for training.
 
@@ -211,7 +222,7 @@ def dependency_of(
         rows: a Dataset with one row for each reply, in the one schema.
         replies: texts or completion tokens.
         batch_size: replies that are scored together, rounded up to an even number.
-        folder: output directory that TRL asks for; nothing is written.
+        progress: told how many replies are scored.
         settings: fields of SRPOConfig, such as `response_format`, `corruption` and `seed`.
     """
     even = batch_size + batch_size % 2
@@ -224,9 +235,10 @@ def dependency_of(
         "report_to": [],
         "use_cpu": not torch.accelerator.is_available(),
     }
-    config = SRPOConfig(folder, **(defaults | settings))
-    trainer = ReplayTrainer(model, no_reward, config, train_dataset=rows, processing_class=processor)
-    return replayed_profile(trainer, [dict(row) for row in rows], replies, batch_size=even)
+    with TemporaryDirectory(prefix="srpo-replay-") as folder:  # TRL's trainer makes its output directory
+        config = SRPOConfig(folder, **(defaults | settings))
+        trainer = ReplayTrainer(model, no_reward, config, train_dataset=rows, processing_class=processor)
+        return replayed_profile(trainer, rows, replies, batch_size=even, progress=progress)
 
 
 def no_reward(completions: Sequence[Any], **columns: Any) -> list[float]:

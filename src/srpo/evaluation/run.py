@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from srpo.evaluation.audit import VARIANTS, AuditRequests, audit_metrics
+from srpo.evaluation.audit import VARIANTS, AuditRequests, audit_metrics, audit_metrics_by
 from srpo.evaluation.audit.rows import without_images
 from srpo.evaluation.bootstrap import Bootstrap, Estimate
 from srpo.evaluation.metrics import Estimates, estimates, estimates_by
@@ -47,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of an evaluation; `audit` is {} without one.
+    """The figures of an evaluation; those of the audit are {} without one.
 
     `seconds` is the time of all draws and their scores, whenever and in whichever process they were made.
     """
@@ -56,7 +56,9 @@ class Result:
     metrics: Estimates
     by_task: dict[str, Estimates]
     by_family: dict[str, Estimates]
-    audit: dict[str, Estimate]
+    audit: Estimates
+    audit_by_task: dict[str, Estimates]
+    audit_by_family: dict[str, Estimates]
     seconds: float
 
 
@@ -98,17 +100,26 @@ def evaluate(
 
 def _figures(rows: Sequence[Mapping[str, Any]], variants: dict[str, list[ScoredReply]], options: Options) -> Result:
     bootstrap, as_is = Bootstrap(options.seed), variants[AS_IS]
-    audited: dict[str, Estimate | None] = {}
-    if options.audit:
-        audited = audit_metrics(rows, variants, response_format=options.response_format, bootstrap=bootstrap)
+    how: dict[str, Any] = {"response_format": options.response_format, "bootstrap": bootstrap}
+
+    def audited_by(column: str) -> dict[str, Estimates]:
+        groups = audit_metrics_by(column, rows, variants, **how) if options.audit else {}
+        return {kind: _known(figures) for kind, figures in groups.items()}
+
     return Result(
         len(rows),
         estimates(as_is, rows, bootstrap),
         estimates_by("task", as_is, rows, bootstrap),
         estimates_by("family", as_is, rows, bootstrap),
-        {name: estimate for name, estimate in audited.items() if estimate is not None},
+        _known(audit_metrics(rows, variants, **how)) if options.audit else {},
+        audited_by("task"),
+        audited_by("family"),
         sum(reply.seconds for replies in variants.values() for reply in replies),
     )
+
+
+def _known(figures: Mapping[str, Estimate | None]) -> Estimates:
+    return {name: estimate for name, estimate in figures.items() if estimate is not None}
 
 
 class PlainRequests(Sequence[Request]):

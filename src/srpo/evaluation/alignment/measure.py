@@ -82,20 +82,25 @@ class Measurement:
             plan.rows_per_pass,
         )
 
-    def run(self, folder: Path, progress: Callable[[Record], None] | None = None) -> tuple[list[Line], list[Record]]:
+    def run(
+        self,
+        folder: Path,
+        progress: Callable[[Record], None] | None = None,
+        go_on: Callable[[Sequence[Record]], None] | None = None,
+    ) -> tuple[list[Line], list[Record]]:
         """Measure the batches that `folder` lacks; returns a line for each credit and a record for each batch.
 
         Args:
             folder: that exists; what was measured is kept there, so that an interrupted measurement can go on.
-            progress: called with the record of each batch.
+            progress: called with the record of each batch when it is measured.
+            go_on: called first, with the records of the batches that are there.
 
         Raises:
             ValueError: when fewer than MIN_BATCHES batches have a gradient.
         """
         store = GradientStore(folder, self._shape)
-        for record in store.records:
-            if progress:
-                progress(record)
+        if go_on:
+            go_on(store.records)
         for index in range(len(store.records), self.plan.batches):
             sketches, record = self.batch(index)
             store.write(sketches, record)

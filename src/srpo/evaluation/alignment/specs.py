@@ -36,14 +36,15 @@ BOOLEANS = {"true": True, "false": False}
 def negated(evidence: Evidence) -> Evidence:
     """Evidence in which every gap has the other sign."""
     log_probs = {name: -values for name, values in evidence.log_probs.items()}
-    return dataclasses.replace(evidence, log_probs=log_probs)
+    return dataclasses.replace(evidence, log_probs=log_probs, sampled=evidence.log_probs["original"])
 
 
 def surprise(evidence: Evidence) -> Evidence:
     """Evidence in which the gap of every token is -log π under the original context."""
-    zero = torch.zeros_like(evidence.log_probs["original"])
-    log_probs = dict.fromkeys(evidence.log_probs, zero) | {"original": -evidence.log_probs["original"]}
-    return dataclasses.replace(evidence, log_probs=log_probs, has_image=torch.ones_like(evidence.has_image))
+    original = evidence.log_probs["original"]
+    log_probs = dict.fromkeys(evidence.log_probs, torch.zeros_like(original)) | {"original": -original}
+    has_image = torch.ones_like(evidence.has_image)
+    return dataclasses.replace(evidence, log_probs=log_probs, has_image=has_image, sampled=original)
 
 
 CONTROLS: dict[str, Callable[[Evidence], Evidence]] = {"negated": negated, "surprise": surprise}

@@ -39,6 +39,27 @@ def audit_metrics(
     return {name: tally.estimate(intervals) for name, tally in tallies.items()}
 
 
+def audit_metrics_by(
+    column: str,
+    rows: Sequence[Row],
+    replies: Mapping[str, Sequence[ScoredReply]],
+    *,
+    response_format: ResponseFormat = DEFAULT_FORMAT,
+    bootstrap: Bootstrap | None = None,
+) -> dict[str, dict[str, Estimate | None]]:
+    """`audit_metrics` for each value of a column of the replies, such as task or family; {} where all are empty."""
+    kinds = sorted({getattr(reply, column) for reply in replies[AS_IS]} - {""})
+    return {
+        kind: audit_metrics(
+            rows,
+            {name: [reply for reply in drawn if getattr(reply, column) == kind] for name, drawn in replies.items()},
+            response_format=response_format,
+            bootstrap=bootstrap,
+        )
+        for kind in kinds
+    }
+
+
 def vision_gain(as_is: Mapping[tuple[int, int], ScoredReply], changed: Iterable[ScoredReply]) -> Tally:
     """Score with the image minus score with a changed image, paired by (row, sample)."""
     tally = Tally()
