@@ -24,7 +24,6 @@ def role_aware_weights(
     weight_max: float = 2.0,
     baseline: str = "shared",
     advantages: torch.Tensor | None = None,
-    importance: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Positive token weights from contrast gaps, with mean 1 over the role tokens of each rollout.
 
@@ -33,8 +32,8 @@ def role_aware_weights(
         w_t = w_t / mean of w over the role tokens                          [choice]
 
     With `baseline="per_role"` each role has the mean of its own gaps as b, with "none" b = 0. Given `advantages`, the
-    exponent is sign(A) (s_t - b) / temperature, and 0 where A = 0. Given `importance`, both means weigh each token by
-    it [choice]. A gap that is not finite counts as 0. No gradient flows through the weights.
+    exponent is sign(A) (s_t - b) / temperature, and 0 where A = 0. A gap that is not finite counts as 0. No gradient
+    flows through the weights.
 
     Args:
         gaps: (B, T) log-probability differences s_t in nats; values at neutral tokens are ignored.
@@ -44,8 +43,6 @@ def role_aware_weights(
         weight_max: upper clip, before the normalisation.
         baseline: "shared", "per_role" or "none".
         advantages: (B,) whose sign turns the exponents; None for weights that do not depend on it.
-        importance: (B, T) how much a token counts in the baseline and in the normalisation, >= 0; None for 1. A rollout
-            whose role tokens have none counts them equally.
 
     Returns:
         (B, T) weights, finite and > 0, in the dtype of `gaps` (float32 when gaps are half precision).
@@ -57,11 +54,9 @@ def role_aware_weights(
     normalisation are [choice]s.
     """
     with torch.no_grad():
-        exponent, credited = _exponents(
-            gaps, roles, temperature, weight_min, weight_max, baseline, advantages, importance
-        )
+        exponent, credited = _exponents(gaps, roles, temperature, weight_min, weight_max, baseline, advantages)
         w = exponent.clamp(math.log(weight_min), math.log(weight_max)).exp()
-        w = torch.where(credited, w / _mean(w, _counts(credited, importance)).clamp(min=weight_min), 1.0)
+        w = torch.where(credited, w / _masked_mean(w, credited).clamp(min=weight_min), 1.0)
         return w.to(gaps.device, gaps.dtype if gaps.dtype == torch.float64 else torch.float32)
 
 
@@ -82,7 +77,7 @@ def block_gaps(gaps: torch.Tensor, roles: torch.Tensor, role: Role) -> torch.Ten
     """
     of_role = roles == role
     finite = torch.where(of_role & torch.isfinite(gaps), gaps, 0.0)
-    return torch.where(of_role, _mean(finite.double(), _counts(of_role, None)).to(gaps.dtype).expand_as(gaps), gaps)
+    return torch.where(of_role, _masked_mean(finite, of_role).expand_as(gaps), gaps)
 
 
 def clipped_tokens(
@@ -94,13 +89,10 @@ def clipped_tokens(
     weight_max: float = 2.0,
     baseline: str = "shared",
     advantages: torch.Tensor | None = None,
-    importance: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(B, T) True where `role_aware_weights`, given the same arguments, clips the weight of a role token."""
     with torch.no_grad():
-        exponent, credited = _exponents(
-            gaps, roles, temperature, weight_min, weight_max, baseline, advantages, importance
-        )
+        exponent, credited = _exponents(gaps, roles, temperature, weight_min, weight_max, baseline, advantages)
         clipped = (exponent < math.log(weight_min)) | (exponent > math.log(weight_max))
         return (credited & clipped).to(gaps.device)
 
@@ -113,7 +105,6 @@ def _exponents(
     weight_max: float,
     baseline: str,
     advantages: torch.Tensor | None,
-    importance: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(s_t - b) / temperature, turned by the sign of A if given, and the mask of role tokens, both (B, T).
 
@@ -134,21 +125,20 @@ def _exponents(
     gaps, roles = gaps.detach().cpu(), roles.cpu()
     credited = roles != Role.NEUTRAL  # (B, T)
     s = torch.where(credited & torch.isfinite(gaps), gaps.double().clamp(-MAX_GAP, MAX_GAP), 0.0)  # (B, T)
-    exponent = (s - _baselines(s, roles, baseline, importance)) / temperature
+    exponent = (s - _baselines(s, roles, baseline)) / temperature
     if advantages is not None:
         exponent = exponent * advantages.detach().cpu().sign().unsqueeze(1)
     return exponent, credited
 
 
-def _baselines(s: torch.Tensor, roles: torch.Tensor, baseline: str, importance: torch.Tensor | None) -> torch.Tensor:
+def _baselines(s: torch.Tensor, roles: torch.Tensor, baseline: str) -> torch.Tensor:
     """b of each role token, (B, 1) or (B, T)."""
     if baseline == "none":
         return torch.zeros_like(s[:, :1])
     if baseline == "shared":
-        return _mean(s, _counts(roles != Role.NEUTRAL, importance))
-    of_role = {role: roles == role for role in (Role.PERCEPTION, Role.REASONING)}
-    means = {role: _mean(s, _counts(mask, importance)) for role, mask in of_role.items()}
-    return torch.where(of_role[Role.PERCEPTION], means[Role.PERCEPTION], means[Role.REASONING])
+        return _masked_mean(s, roles != Role.NEUTRAL)
+    is_perception = roles == Role.PERCEPTION
+    return torch.where(is_perception, _masked_mean(s, is_perception), _masked_mean(s, roles == Role.REASONING))
 
 
 def token_advantages(advantages: torch.Tensor, weights: torch.Tensor, *, strength: float = 1.0) -> torch.Tensor:
@@ -193,19 +183,9 @@ def check_parameters(temperature: float, weight_min: float, weight_max: float, b
         raise ValueError(f"credit_baseline {baseline!r} must be one of {', '.join(BASELINES)}; choose one of these")
 
 
-def _counts(mask: torch.Tensor, importance: torch.Tensor | None) -> torch.Tensor:
-    """How much each token counts in a mean over mask, (B, T) float64: its importance, or 1 where none has any."""
-    ones = mask.double()
-    if importance is None:
-        return ones
-    counts = torch.nan_to_num(importance.detach().cpu().double()).clamp(min=0) * ones
-    return torch.where(counts.sum(1, keepdim=True) > MIN_WEIGHT, counts, ones)
-
-
-def _mean(x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Mean of x along T, each token counted as often as `counts` says, (B, 1); 0 where nothing counts."""
-    total = counts.sum(1, keepdim=True)
-    return (x * counts).sum(1, keepdim=True) / torch.where(total > 0, total, 1.0)
+def _masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of x over mask along T, (B, 1); 0 where the mask is empty."""
+    return (x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def equal_rewards(rewards: torch.Tensor, num_generations: int) -> torch.Tensor:

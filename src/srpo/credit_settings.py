@@ -7,7 +7,6 @@ from srpo.credit import check_parameters
 NAMES = ("srpo", "uniform", "perception", "reasoning", "vppo", "rlsd", "pgpo", "papo")
 REASONING_CONTRASTS = ("drop", "blind")
 REASONING_GAPS = ("token", "block")
-AVERAGES = ("tokens", "uncertainty")
 
 
 @dataclass(kw_only=True)
@@ -25,9 +24,6 @@ class CreditSettings:
         credit_weight_max: upper clip of a token weight, before the weights of a rollout are scaled to mean 1.
         credit_sign_aware: weigh tokens of rollouts with A < 0 by exp((b - s_t) / τ), so that blame goes where the
             evidence was ignored.
-        credit_average: how much a token counts in the baseline and in the scaling to mean 1: 1 ("tokens"), or
-            1 - π(y_t) ("uncertainty"), by which GRPO moves its logit, so that tokens which are certain do not set the
-            scale for those that learn.
         credit_strength: λ in [0, 1]. 0 trains exactly as GRPO but still measures and logs the contrasts.
         reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
@@ -51,9 +47,6 @@ class CreditSettings:
     credit_weight_max: float = field(default=2.0, metadata={"help": "Upper clip of a token weight, >= 1."})
     credit_sign_aware: bool = field(default=False, metadata={"help": "Turn the gaps round in rollouts with A < 0."})
     credit_strength: float = field(default=1.0, metadata={"help": "0 is GRPO, 1 the whole credit."})
-    credit_average: str = field(
-        default="tokens", metadata={"help": "What counts in the means of gaps and weights: tokens or uncertainty."}
-    )
     reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
     reasoning_gap: str = field(
         default="token", metadata={"help": "A reasoning token's own gap, or the mean gap of its block: token or block."}
@@ -79,7 +72,6 @@ class CreditSettings:
         check_choice("credit", self.credit, NAMES)
         check_choice("reasoning_gap", self.reasoning_gap, REASONING_GAPS)
         check_choice("reasoning_contrast", self.reasoning_contrast, REASONING_CONTRASTS)
-        check_choice("credit_average", self.credit_average, AVERAGES)
         check_parameters(self.credit_temperature, self.credit_weight_min, self.credit_weight_max, self.credit_baseline)
         if not 0 <= self.credit_strength <= 1:
             raise ValueError(

@@ -37,7 +37,6 @@ class Evidence:
         advantages: (B,) group-relative advantages; nothing is asked for, and every factor is 1, where they are 0.
         has_image: (B,) bool, whether a rollout's prompt has an image.
         gather: (B,) values of this process -> (N,) values of all of them.
-        sampled: (B, T) log π of the tokens as sampled, where `log_probs["original"]` was changed to make a control.
     """
 
     log_probs: Mapping[str, torch.Tensor]
@@ -46,7 +45,6 @@ class Evidence:
     advantages: torch.Tensor
     has_image: torch.Tensor
     gather: Callable[[torch.Tensor], torch.Tensor] = field(default=_alone)
-    sampled: torch.Tensor | None = None
 
     @property
     def learned_roles(self) -> torch.Tensor:
@@ -95,20 +93,11 @@ def _role_contexts(settings: Any) -> tuple[str, ...]:
 
 
 def _role_tokens(evidence: Evidence, settings: Any) -> Tensors:
-    tokens = tokens_to_score(evidence.learned_roles, settings.reasoning_contrast, evidence.has_image)
-    if settings.credit_average == "uncertainty":
-        tokens["original"] = evidence.learned_roles != Role.NEUTRAL
-    return tokens
+    return tokens_to_score(evidence.learned_roles, settings.reasoning_contrast, evidence.has_image)
 
 
 def _role_gaps(evidence: Evidence, settings: Any) -> torch.Tensor:
     return contrast_gaps(evidence.log_probs, evidence.learned_roles, settings.reasoning_contrast, evidence.has_image)
-
-
-def _uncertainty(evidence: Evidence) -> torch.Tensor:
-    """1 - π(y_t), (B, T): how far the policy gradient of a token moves its own logit."""
-    sampled = evidence.log_probs["original"] if evidence.sampled is None else evidence.sampled
-    return -torch.expm1(sampled.clamp(max=0))
 
 
 def _role_credit(*weighed: Role) -> Credit:
@@ -126,7 +115,6 @@ def _role_credit(*weighed: Role) -> Credit:
             "weight_max": settings.credit_weight_max,
             "baseline": settings.credit_baseline,
             "advantages": evidence.advantages if settings.credit_sign_aware else None,
-            "importance": _uncertainty(evidence) if settings.credit_average == "uncertainty" else None,
         }
 
     def weights(evidence: Evidence, settings: Any) -> torch.Tensor:

@@ -255,7 +255,7 @@ def test_measuring_the_kl_changes_nothing(qwen_folder, tmp_path, rows):
 
 
 @pytest.mark.parametrize(
-    "options", [{"credit_baseline": "none"}, {"credit_sign_aware": True}, {"credit_average": "uncertainty"}]
+    "options", [{"credit_baseline": "none"}, {"credit_sign_aware": True}, {"reasoning_gap": "block"}]
 )
 def test_ablations_of_srpo(qwen_folder, tmp_path, rows, options):
     narrow = {

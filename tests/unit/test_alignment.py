@@ -243,16 +243,6 @@ def test_controls_change_the_gaps_and_nothing_else():
     assert weights["negated"].argmax() == 1
 
 
-def test_controls_count_tokens_by_the_uncertainty_of_the_policy():
-    """Not by that of the changed numbers, which are no log-probabilities."""
-    options = "average=uncertainty,weight_min=0.01,weight_max=100"
-    specs = parse_specs([f"negated:{options}", f"surprise:{options}"], CreditSettings())[1:]
-    u = 1 - evidence().log_probs["original"].exp()[0]
-    for spec, gaps in zip(specs, ([-3.0, -0.5, -4.0], [1.0, 2.0, 3.0]), strict=True):
-        w = torch.tensor(gaps).exp()
-        torch.testing.assert_close(spec.factors(evidence())[0], w * u.sum() / (w * u).sum())
-
-
 def test_surprise_keeps_its_meaning_under_the_blind_contrast():
     specs = parse_specs(["surprise"], CreditSettings(reasoning_contrast="blind"))
     assert specs[1].settings.reasoning_contrast == "drop"
@@ -269,8 +259,8 @@ def test_settings_and_grids_of_a_credit():
     assert [spec.settings.credit_temperature for spec in specs[1:3]] == [0.5, 2.0]
     assert specs[2].settings.credit_baseline == "per_role"
     assert parse_specs(["srpo:sign_aware=true,contrast=blind"], CreditSettings())[1].settings.credit_sign_aware is True
-    averages = parse_specs(["srpo:average=tokens/uncertainty"], CreditSettings())[1:]
-    assert [spec.settings.credit_average for spec in averages] == ["tokens", "uncertainty"]
+    spreads = parse_specs(["srpo:reasoning_gap=token/block"], CreditSettings())[1:]
+    assert [spec.settings.reasoning_gap for spec in spreads] == ["token", "block"]
 
 
 def test_uniform_comes_first_and_once():

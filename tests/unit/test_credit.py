@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from srpo.credit import clipped_tokens, equal_rewards, role_aware_weights, token_advantages
+from srpo.credit import block_gaps, clipped_tokens, equal_rewards, role_aware_weights, token_advantages
+from srpo.roles import Role
 
 LN2 = math.log(2)
 
@@ -159,28 +160,10 @@ def test_sign_aware_by_hand():
         role_aware_weights(gaps, roles, advantages=torch.ones(2))
 
 
-def test_importance_weighs_both_means_by_hand():
-    """Gaps 0.6, 0, 9 with importances 1, 3, 0: b = 0.15; exponents 0.45, -0.15 and clipped; the last counts nowhere."""
-    gaps, roles = torch.tensor([[0.6, 0.0, 9.0, 5.0]]), torch.tensor([[1, 2, 2, 0]])
-    importance = torch.tensor([[1.0, 3.0, 0.0, 100.0]])
-    w = [math.exp(0.45), math.exp(-0.15), 2.0]
-    mean = (w[0] + 3 * w[1]) / 4
-    weights = role_aware_weights(gaps, roles, importance=importance)
-    torch.testing.assert_close(weights, torch.tensor([[*(value / mean for value in w), 1.0]]))
-    assert clipped_tokens(gaps, roles, importance=importance).tolist() == [[False, False, True, False]]
-    assert clipped_tokens(gaps, roles).tolist() == [[True, True, True, False]]  # b = 3.2
-
-
-def test_importance_with_a_baseline_of_each_role_by_hand():
-    """Perception: b = (0.4 + 3 · 0) / 4 = 0.1; reasoning tokens have no importance, so that b is their plain mean."""
-    gaps, roles = torch.tensor([[0.4, 0.0, 0.2, -0.2]]), torch.tensor([[1, 1, 2, 2]])
-    w = [math.exp(0.3), math.exp(-0.1), math.exp(0.2), math.exp(-0.2)]
-    mean = (w[0] + 3 * w[1]) / 4
-    weights = role_aware_weights(gaps, roles, baseline="per_role", importance=torch.tensor([[1.0, 3.0, 0.0, 0.0]]))
-    torch.testing.assert_close(weights, torch.tensor([[value / mean for value in w]]))
-
-
-def test_a_rollout_without_importance_counts_its_tokens_equally():
-    gaps, roles = torch.tensor([[0.6, 0.0, -0.3]] * 2), torch.tensor([[1, 2, 2]] * 2)
-    importance = torch.tensor([[0.0, 0.0, 0.0], [math.nan, -1.0, 0.0]])
-    assert role_aware_weights(gaps, roles, importance=importance).equal(role_aware_weights(gaps, roles))
+def test_block_gaps_by_hand():
+    """Reasoning gaps 3, 0 and NaN, which counts as 0: mean 1. A rollout without reasoning stays as it is."""
+    gaps = torch.tensor([[0.5, 3.0, 0.0, math.nan, 7.0], [1.0, 2.0, 0.0, 0.0, 0.0]])
+    roles = torch.tensor([[1, 2, 2, 2, 0], [1, 1, 0, 0, 0]])
+    expected = torch.tensor([[0.5, 1.0, 1.0, 1.0, 7.0], [1.0, 2.0, 0.0, 0.0, 0.0]])
+    assert block_gaps(gaps, roles, Role.REASONING).equal(expected)
+    assert block_gaps(gaps, roles, Role.PERCEPTION)[1].tolist() == [1.5, 1.5, 0.0, 0.0, 0.0]

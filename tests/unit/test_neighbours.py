@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from srpo.contrast import CONTEXTS
+from srpo.credit import block_gaps, role_aware_weights
 from srpo.credit_settings import NAMES, CreditSettings
 from srpo.credits import CREDITS, Evidence
 from srpo.neighbours import k3, pgpo_weights, rlsd_weights, vppo_weights
+from srpo.roles import Role
 
 SETTINGS = CreditSettings()
 TOKEN_CREDITS = [name for name in NAMES if CREDITS[name].contexts(SETTINGS)]
@@ -125,24 +127,15 @@ def test_only_the_tokens_that_are_asked_for_matter(name):
     assert CREDITS[name].factors(replace(whole, log_probs=only), SETTINGS).equal(expected)
 
 
-@pytest.mark.parametrize("name", ["srpo", "perception", "reasoning"])
-@pytest.mark.parametrize("contrast", ["drop", "blind"])
-def test_uncertainty_counts_a_token_by_what_its_probability_leaves(name, contrast):
-    settings = CreditSettings(credit_average="uncertainty", credit_baseline="none", reasoning_contrast=contrast)
-    whole = evidence()
-    wanted = CREDITS[name].tokens(replace(whole, log_probs={}), settings)
-    only = {context: whole.log_probs[context].masked_fill(~at, math.nan) for context, at in wanted.items()}
-    weights = CREDITS[name].factors(replace(whole, log_probs=only), settings)
-    uncertainty = 1 - whole.log_probs["original"].exp()
-    weighed = whole.learned_roles != 0
-    if name != "srpo":
-        weighed = whole.learned_roles == (1 if name == "perception" else 2)
-    for row in (1, 5):  # rows with roles, an advantage and finite numbers; the last has no image
-        w, u = weights[row][weighed[row]], uncertainty[row][weighed[row]]
-        assert (w * u).sum() / u.sum() == pytest.approx(1, abs=1e-5)
-    assert not weights.equal(CREDITS[name].factors(whole, replace(settings, credit_average="tokens")))
-    gaps = CREDITS[name].gaps(whole, settings)
-    assert gaps.equal(CREDITS[name].gaps(whole, replace(settings, credit_average="tokens")))
+def test_block_gaps_decide_the_weights_and_leave_the_gaps():
+    whole, block = evidence(), CreditSettings(reasoning_gap="block", credit_sign_aware=True)
+    gaps = CREDITS["srpo"].gaps(whole, block)
+    assert gaps.equal(CREDITS["srpo"].gaps(whole, CreditSettings()))
+    expected = role_aware_weights(
+        block_gaps(gaps, whole.learned_roles, Role.REASONING), whole.learned_roles, advantages=whole.advantages
+    )
+    assert CREDITS["srpo"].factors(whole, block).equal(expected)
+    assert not CREDITS["srpo"].factors(whole, CreditSettings(credit_sign_aware=True)).equal(expected)
 
 
 @pytest.mark.parametrize("name", TOKEN_CREDITS)

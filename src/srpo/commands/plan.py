@@ -67,9 +67,9 @@ def _credit(config: Any) -> str:
         return lines[config.credit]
     clip = f"[{config.credit_weight_min:g}, {config.credit_weight_max:g}]"
     sign = ", sign-aware" if config.credit_sign_aware else ""
-    average = ", means weighted by uncertainty" if config.credit_average == "uncertainty" else ""
+    block = "reasoning gaps by block, " if config.reasoning_gap == "block" else ""
     return (
-        f"{config.credit}{sign}, {config.credit_baseline} baseline{average}, "
+        f"{config.credit}{sign}, {config.credit_baseline} baseline, {block}"
         f"temperature {config.credit_temperature:g}, weights in {clip}, {strength}; {corrupted}"
     )
 

@@ -25,6 +25,7 @@ DEFAULT_CREDITS = (
     "reasoning",
     "srpo:contrast=blind",
     "srpo:sign_aware=true",
+    "srpo:sign_aware=true,reasoning_gap=block",
     "vppo",
     "surprise",
     "negated",
@@ -36,7 +37,7 @@ BOOLEANS = {"true": True, "false": False}
 def negated(evidence: Evidence) -> Evidence:
     """Evidence in which every gap has the other sign."""
     log_probs = {name: -values for name, values in evidence.log_probs.items()}
-    return dataclasses.replace(evidence, log_probs=log_probs, sampled=evidence.log_probs["original"])
+    return dataclasses.replace(evidence, log_probs=log_probs)
 
 
 def surprise(evidence: Evidence) -> Evidence:
@@ -44,7 +45,7 @@ def surprise(evidence: Evidence) -> Evidence:
     original = evidence.log_probs["original"]
     log_probs = dict.fromkeys(evidence.log_probs, torch.zeros_like(original)) | {"original": -original}
     has_image = torch.ones_like(evidence.has_image)
-    return dataclasses.replace(evidence, log_probs=log_probs, has_image=has_image, sampled=original)
+    return dataclasses.replace(evidence, log_probs=log_probs, has_image=has_image)
 
 
 CONTROLS: dict[str, Callable[[Evidence], Evidence]] = {"negated": negated, "surprise": surprise}
