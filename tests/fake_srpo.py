@@ -1,7 +1,7 @@
 """Stands in for `python -m srpo.cli train | eval` in tests of `srpo compare`: the files of a run within milliseconds.
 
 Accuracy is a known function of credit, learning rate and seed. Environment variables steer it: FAKE_CALLS, a file that
-each call is appended to; FAKE_FAIL, a credit whose training fails; FAKE_SLEEP, seconds that a training run takes.
+each call is appended to; FAKE_FAIL, a credit whose training fails, or "start" for the evaluation before training; FAKE_SLEEP, seconds that a training run takes.
 """
 
 import json
@@ -45,6 +45,9 @@ def train(settings, out, resumed):
 def evaluate(model, settings, out):
     trained = Path(model) / "trained.json"
     value = json.loads(trained.read_text()) if trained.exists() else 0.4
+    if os.environ.get("FAKE_FAIL") == "start" and not trained.exists():
+        print("srpo: error: no such processor")
+        return 1
     out.mkdir(parents=True, exist_ok=True)
 
     def estimate(number):

@@ -28,7 +28,7 @@ class CreditSettings:
         reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
         reasoning_gap: the weight of a reasoning token comes from its own gap ("token") or from the mean gap of all
-            reasoning tokens of its rollout ("block").
+            reasoning tokens of its rollout ("block"); credit "reasoning" takes its own, since equal gaps weigh nothing.
         vppo_top_fraction: share of a rollout's tokens that keep their gradient, in (0, 1].
         vppo_scale_min: factor of the rollout with the least visual dependency, in (0, 1].
         rlsd_clip: ε, the weight of a token stays within [1 - ε, 1 + ε], in (0, 1).
@@ -45,11 +45,11 @@ class CreditSettings:
     credit_temperature: float = field(default=1.0, metadata={"help": "Nats of gap per factor e of weight, > 0."})
     credit_weight_min: float = field(default=0.5, metadata={"help": "Lower clip of a token weight, in (0, 1]."})
     credit_weight_max: float = field(default=2.0, metadata={"help": "Upper clip of a token weight, >= 1."})
-    credit_sign_aware: bool = field(default=False, metadata={"help": "Turn the gaps round in rollouts with A < 0."})
+    credit_sign_aware: bool = field(default=True, metadata={"help": "Turn the gaps round in rollouts with A < 0."})
     credit_strength: float = field(default=1.0, metadata={"help": "0 is GRPO, 1 the whole credit."})
     reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
     reasoning_gap: str = field(
-        default="token", metadata={"help": "A reasoning token's own gap, or the mean gap of its block: token or block."}
+        default="block", metadata={"help": "A reasoning token's own gap, or the mean gap of its block: token or block."}
     )
     vppo_top_fraction: float = field(default=0.4, metadata={"help": "vppo: share of tokens that keep their gradient."})
     vppo_scale_min: float = field(default=0.9, metadata={"help": "vppo: factor of the least dependent rollout."})
@@ -59,7 +59,7 @@ class CreditSettings:
     papo_gamma: float = field(default=0.02, metadata={"help": "papo: coefficient of the perception term of the loss."})
     papo_entropy_coef: float = field(default=0.03, metadata={"help": "papo: coefficient of both entropy terms."})
     papo_corrupted_gradient: bool = field(
-        default=True, metadata={"help": "papo: gradient through the pass under the corrupted image, too."}
+        default=False, metadata={"help": "papo: gradient through the pass under the corrupted image, too."}
     )
 
     @property

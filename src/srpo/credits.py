@@ -105,7 +105,7 @@ def _role_credit(*weighed: Role) -> Credit:
 
     def arguments(evidence: Evidence, settings: Any) -> dict[str, Any]:
         roles, gaps = evidence.learned_roles, _role_gaps(evidence, settings)
-        if settings.reasoning_gap == "block":
+        if settings.reasoning_gap == "block" and len(weighed) > 1:  # alone, one gap for the block weighs nothing
             gaps = block_gaps(gaps, roles, Role.REASONING)
         return {
             "gaps": gaps,

@@ -97,7 +97,7 @@ def rlsd_weights(
         (B, T) weights in [1 - ε, 1 + ε] without gradient.
 
     Source: arXiv 2604.03128. Departs from it: the wording of the hint, and its teacher is the current policy
-    (`srpo.hints`); its λ is `credit_strength` and does not change over the run.
+    (`srpo.rewording`); its λ is `credit_strength` and does not change over the run.
     """
     exponent = differences.masked_fill(~(mask & torch.isfinite(differences)), 0.0) * advantages.sign().unsqueeze(1)
     return exponent.float().clamp(math.log(1 - clip), math.log(1 + clip)).exp()

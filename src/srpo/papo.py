@@ -53,7 +53,7 @@ def perception_term(
 
     Source: arXiv 2507.06448 (implicit perception loss, double entropy loss). Departs from it: entropies are those of
     the whole distribution, where its code takes -log π of the sampled token, and the mean is over the tokens of the
-    generation batch.
+    generation batch. As in its code, no gradient flows through the corrupted pass unless asked for.
     """
     mask = mask.to(seen.log_probs.dtype)
     with_image = mask * has_image.unsqueeze(1)

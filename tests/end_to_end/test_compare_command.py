@@ -73,7 +73,7 @@ def test_every_method_and_seed_is_trained_evaluated_and_compared(fake, capsys):
     assert Path("out/figure.svg").read_text().startswith("<?xml")
     assert Image.open("out/figure.png").width == 1800
     summary = json.loads(Path("out/results.json").read_text())
-    assert summary["intervals"]["train_seconds"]["grpo"]["mean"] == 22.0
+    assert summary["intervals"]["train_seconds"]["grpo"]["mean"] == 82.0  # 41 steps of 2 s, every fourth logged
     assert summary["intervals"]["policy_kl"]["srpo"]["mean"] == pytest.approx(0.002)
     assert "the primary figure" in report or "primary figure" in report
     assert "srpo" in capsys.readouterr().out
@@ -189,6 +189,40 @@ def test_a_dry_run_counts_the_runs_and_writes_nothing(fake, capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_plan_names_the_budget_where_no_recipe_does(fake, capsys):
+    assert compare("--dry_run") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "max_steps 41, num_generations 8, per_device_train_batch_size 8, gradient_accumulation_steps 1;" in shown
+    assert main(["compare", "--dataset", "shapes/pips", "--bf16", "false", "--dry_run"]) == 0
+    assert "num_train_epochs 3.0, num_generations 8" in " ".join(capsys.readouterr().out.split())
+
+
+def test_all_models_are_audited_alike_whatever_they_train_with(fake, capsys):
+    Path("m.yaml").write_text("grpo:\nsrpo: {corruption: noise}\n")
+    options = ("--corruption", "other_image", "--corruption_ratio", "0.3", "--top_k", "5")
+    assert compare("--methods", "m.yaml", "--seeds", "0", *options) == 0
+    assert yaml.safe_load(Path("out/runs/grpo/seed-0/train.yaml").read_text())["corruption"] == "other_image"
+    for folder in ("runs/grpo/seed-0", "runs/srpo/seed-0", "start"):
+        assert not {"corruption", "corruption_ratio"} & set(yaml.safe_load(Path(f"out/{folder}/eval.yaml").read_text()))
+    said = "top_k: of training only; the evaluation draws by temperature and top_p."
+    assert said in Path("out/results.md").read_text()
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_start_model_that_cannot_be_evaluated_stops_everything(fake, capsys, monkeypatch):
+    monkeypatch.setenv("FAKE_FAIL", "start")
+    grid = ("--learning_rates", "5e-5,1e-4", "--tune_seeds", "7")
+    for more in ((), grid):
+        assert compare("--methods", "grpo,srpo", "--seeds", "0", "--jobs", "2", *more) == 1
+        assert {command for command, _ in fake()} == {"eval"}
+        shown = capsys.readouterr().out
+        assert "before training: eval failed with status 1" in shown
+        assert "no such processor" in shown
+        assert "nothing else was run" in " ".join(shown.split())
+    monkeypatch.delenv("FAKE_FAIL")
+    assert compare("--methods", "grpo,srpo", "--seeds", "0") == 0
+
+
 def test_the_expected_time_is_known_after_the_first_run(fake, capsys):
     assert compare("--methods", "grpo,srpo", "--seeds", "0") == 0
     capsys.readouterr()
@@ -209,6 +243,14 @@ def test_the_expected_time_is_known_after_the_first_run(fake, capsys):
         (["--no_such_option", "1"], "unknown option"),
         (["--credit_temperature", "-1"], "credit_temperature"),
         (["--eval_rows", "0"], "held-out"),
+        (["--eval_rows", "abc"], "eval_rows abc must be a whole number"),
+        (["--eval_batch_size", "0"], "eval_batch_size 0 must be 1 or more"),
+        (["--eval_split", "nope"], "'nope'"),
+        (["--dataset", "gone/away/data"], "there is no file or folder 'gone/away/data'"),
+        (["--dataset", "shapes/nope"], "nope"),
+        (["--primary", "bogus"], "primary 'bogus' must be one of accuracy, grounded_accuracy,"),
+        (["--eval_split", "nope", "--dry_run"], "'nope'"),
+        (["--primary", "bogus", "--dry_run"], "primary 'bogus'"),
         (["--methods", "m.yaml"], "max_steps, which all methods must share"),
         (["--methods", "gone.yaml"], "cannot be read"),
     ],

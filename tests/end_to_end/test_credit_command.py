@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from io import StringIO
 from types import SimpleNamespace
 
@@ -11,7 +12,9 @@ from rich.console import Console
 
 from srpo.cli import main
 from srpo.commands.credit import Measurement
-from srpo.commands.credit_view import BatchProgress
+from srpo.commands.credit_view import BatchProgress, show_result, write_tables
+from srpo.evaluation.alignment.result import Line, remarks, verdict
+from srpo.evaluation.alignment.statistics import Interval
 
 SMALL = [
     *("--config", "demo.yaml", "--batches", "3", "--prompts_per_batch", "2", "--num_generations", "4"),
@@ -44,6 +47,10 @@ def test_a_measurement_leaves_tables_a_figure_and_a_sentence(capsys, tmp_path):
     out = tmp_path / "out"
     result = json.loads((out / "credit.json").read_text())
     assert result["verdict"] in shown
+    few = "3 batches tell little"
+    assert few in shown
+    assert few in (out / "credit.md").read_text()
+    assert result["batches_used"] == 3
     assert [line["credit"] for line in result["credits"]][:2] == ["uniform", "srpo"]
     assert len(result["credits"]) == 11
     assert len(result["batches"]) == 3
@@ -129,6 +136,48 @@ def test_help_names_the_options_that_matter(capsys):
 )
 def test_mistakes_end_in_one_sentence(capsys, arguments, words):
     assert words in refused(capsys, *SMALL, "--output_dir", "out", *arguments)
+
+
+def test_a_bad_expression_is_found_before_the_model_is_looked_for(capsys):
+    assert "parameters '[' is no regular expression" in refused(capsys, "no/such-model", "--parameters", "[")
+
+
+def found(value=0.1, reach=0.05):
+    return Interval(value, reach / 2, value - reach, value + reach)
+
+
+def lines_of(labels, batches):
+    keys = [("gradient", "reward"), ("adam", "reward")]
+    figures = dict.fromkeys(keys, found())
+    return [Line(label, figures, figures, 1.0, 1.0, batches) for label in labels]
+
+
+def test_batches_without_a_gradient_are_not_counted(tmp_path):
+    lines = lines_of(["uniform", "srpo"], 12)
+    assert remarks(lines, 12) == []
+    assert remarks(lines, 40) == [
+        "12 of 40 batches were used; in the others a gradient was 0, as where all replies to a prompt earn the same."
+    ]
+    write_tables(tmp_path, lines, remarks(lines, 40))
+    assert "12 of 40 batches were used" in (tmp_path / "credit.md").read_text()
+    unclear = [lines[0], replace(lines[1], difference=dict.fromkeys(lines[1].difference, found(0.01)))]
+    assert "12 batches do not tell" in verdict(unclear)
+
+
+def test_few_batches_are_said_to_tell_little():
+    (said,) = remarks(lines_of(["uniform", "srpo"], 9), 9)
+    assert said.startswith("9 batches tell little")
+
+
+def test_long_labels_break_behind_a_comma_or_a_colon():
+    console = Console(file=StringIO(), width=80)
+    long = "srpo:sign_aware=false,reasoning_gap=block,temperature=0.5"
+    show_result(console, lines_of(["uniform", long], 12), "A sentence.", [])
+    cells = [line.split("│")[1].strip() for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    pieces = cells[1:]
+    assert "".join(pieces) == long
+    assert len(pieces) > 1
+    assert all(piece[-1] in ",:" for piece in pieces[:-1])
 
 
 def test_other_options_do_not_continue_a_measurement(capsys, monkeypatch):

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from peft import LoraConfig, get_peft_model
+from rich.console import Console
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from srpo.cli import main
@@ -122,6 +124,43 @@ class TestStopping:
         assert main(["eval", "tiny", *SHORT, "--output_dir", "a", "--audit"]) == 0
         assert results("a")["audit"]["vision_gain/blank"]["n"] == 6
 
+    def test_one_stopped_while_the_model_loads_goes_on_by_its_folder(self, folder, monkeypatch):
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("srpo.commands.eval.show_plan", stop)
+            assert main(["eval", "tiny", *SHORT, "--output_dir", "a"]) == 130
+        assert main(["eval", "--resume", "a"]) == 0
+        assert results("a")["questions"] == 6
+
+    def test_the_corruption_decides_the_audits_replies_alone(self, folder, capsys):
+        short = [*SHORT, "--output_dir", "a", "--dependency_rows", "0"]
+        assert main(["eval", "tiny", *short, "--corruption", "gaussian_blur"]) == 0
+        plain = replies("a")
+        assert main(["eval", "tiny", *short, "--audit", "--corruption", "blank"]) == 0
+        assert [row for row in replies("a") if row["variant"] == "as_is"] == plain
+        audited = replies("a")
+        assert main(["eval", "tiny", *short]) == 0
+        capsys.readouterr()
+        assert main(["eval", "tiny", *short, "--audit"]) == 2
+        assert "(corruption: blank there, by default now)" in capsys.readouterr().err
+        assert main(["eval", "--resume", "a"]) == 0
+        assert replies("a") == audited
+
+    def test_an_audit_that_drew_nothing_binds_none(self, folder, monkeypatch):
+        """Stopped among the plain replies, which no corruption decides."""
+        short = [*SHORT, "--output_dir", "a", "--dependency_rows", "0", "--audit"]
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("srpo.commands.eval.show_plan", stop)
+            assert main(["eval", "tiny", *short, "--corruption", "blank"]) == 130
+        assert main(["eval", "tiny", *short]) == 0
+        assert main(["eval", "tiny", *short, "--corruption", "blank"]) == 2
+
     def test_changed_data_is_refused(self, folder, capsys):
         for answer, status in (("4", 0), ("4", 0), ("5", 2)):
             row = {"question": "How many?", "answer": answer}
@@ -199,13 +238,18 @@ class TestRun:
             (["--streaming", "true"], "leave it out"),
             (["--split", "nosuch"], "nosuch"),
             (["--smaples", "2"], "did you mean --samples?"),
+            (["--bogus", "2"], "unknown option '--bogus'; see srpo eval --help"),
             (["--use_peft", "true"], "takes the folder of one as MODEL"),
-            (["--audit", "--corruption", "nosuch"], "nosuch"),
+            (["--audit", "--corruption", "nosuch"], "corruption 'nosuch' must be one of patch_mask"),
+            (["--audit", "--corruption_ratio", "7"], "corruption_ratio 7.0 must lie in (0, 1]"),
+            (["--corruption", "other_image"], "name one that changes the image itself"),
+            (["--rows", "0"], "rows is 0; it must be at least 1; leave it out for all"),
         ],
     )
     def test_mistakes(self, folder, capsys, options, words):
         assert main(["eval", "tiny", "--dataset", "shapes", "--rows", "4", *options]) == 2
         assert words in capsys.readouterr().err
+        assert not list(folder.iterdir())
 
 
 class TestDependency:
@@ -265,6 +309,12 @@ class TestDependency:
         assert "--backend transformers measures it" in eval_dependency.reason_against(vllm, **possible)
         for change, words in (({"processes": 2}, "2 ran"), ({"quantized": True}, "4 or 8 bits")):
             assert words in eval_dependency.reason_against(EvalArguments("shapes"), **possible | change)
+
+    def test_without_a_structured_reply_there_is_no_table(self):
+        empty = {"overall": None, "mean": [None] * 10, "count": [0] * 10}
+        console = Console(file=StringIO(), width=100)
+        eval_dependency.show(console, {"questions": 4, "perception": empty, "reasoning": empty})
+        assert console.file.getvalue().strip() == "no dependency profile: none of 4 replies is structured"
 
     def test_bars(self):
         assert eval_dependency.bars([None, -1.0, 0.0, 0.5, 0.99, 1.0], 1.0) == "·▁▁▅██"

@@ -102,9 +102,9 @@ def test_a_dry_run_checks_everything_and_writes_nothing(capsys, tmp_path):
 
 
 def test_the_plan_names_the_options_of_a_credit(capsys):
-    assert run(*SMALL, "--dry_run", "true", "--reasoning_gap", "block", "--credit_sign_aware", "true") == 0
+    assert run(*SMALL, "--dry_run", "true", "--reasoning_gap", "token", "--credit_sign_aware", "false") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "srpo, sign-aware, shared baseline, reasoning gaps by block, temperature 1" in shown
+    assert "srpo, shared baseline, temperature 1" in shown
 
 
 def test_runs_do_not_overwrite_one_another(capsys, tmp_path):

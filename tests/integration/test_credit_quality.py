@@ -18,7 +18,7 @@ from srpo.evaluation.alignment.statistics import differences
 from srpo.evaluation.alignment.store import GradientStore
 from srpo.evaluation.replay import ReplayTrainer, dependency_of, replayed_profile
 from srpo.roles import ResponseFormat
-from tests.scripted import ScriptedRollouts, ScriptedSRPO, make_trainer, scripted_dataset, train
+from tests.scripted import ScriptedRollouts, ScriptedSRPO, lora, make_trainer, scripted_dataset, train
 
 
 class ScriptedReplay(ScriptedRollouts, ReplayTrainer):
@@ -169,6 +169,19 @@ def test_gradients_with_checkpointing_are_the_same(qwen_folder, tmp_path):
         sums.append(measurement.batch(0)[0])
     assert sums[0].norm() > 0
     torch.testing.assert_close(sums[0], sums[1], atol=1e-6, rtol=1e-4)
+
+
+def test_gradients_under_dropout_follow_from_the_seed_and_the_batch(qwen_folder, tmp_path):
+    replay = make_trainer(ScriptedReplay, qwen_folder, tmp_path, peft_config=lora(lora_dropout=0.5))
+    plan = Plan(batches=3, prompts=2, rows_per_pass=4, parameters=None, sketch=10**8, seed=0)
+    specs = parse_specs(["srpo:strength=0"], replay.args)
+    sums = []
+    for seed in (1, 2):  # where the generators stand differs between a whole measurement and one that goes on
+        torch.manual_seed(seed)
+        sums.append(Measurement(replay, specs, plan).batch(0)[0])
+    assert sums[0].norm() > 0
+    assert sums[0].equal(sums[1])
+    torch.testing.assert_close(sums[0][0], sums[0][1])  # with weights of 1, srpo's gradient is that of uniform
 
 
 def test_sketched_cosines_are_close_to_exact_ones(qwen_folder, tmp_path):

@@ -229,8 +229,9 @@ def test_credit_of_one_role_leaves_the_other_at_one(qwen_folder, tmp_path, rows,
 
 
 def test_baseline_per_role(qwen_folder, tmp_path, rows):
+    options = {"train_dataset": rows, "max_steps": 1, "credit_sign_aware": False, "reasoning_gap": "token"}
     shared, per_role = (
-        train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=1, credit_baseline=baseline).credits[0]
+        train(ScriptedSRPO, qwen_folder, tmp_path, credit_baseline=baseline, **options).credits[0]
         for baseline in ("shared", "per_role")
     )
     assert per_role.gaps.equal(shared.gaps)

@@ -17,7 +17,6 @@ from srpo.evaluation.alignment.statistics import (
     effective_tokens,
     jackknife_means,
     leave_one_out_cosines,
-    t_quantile,
 )
 from srpo.evaluation.alignment.store import GradientStore, inner_products, read_records
 
@@ -119,9 +118,10 @@ def test_the_target_may_be_another_vector():
     assert found[0].tolist() == pytest.approx([1 / math.sqrt(2), 0.0, 1 / math.sqrt(10)])
 
 
-@pytest.mark.parametrize(("degrees", "expected"), [(4, 2.776), (9, 2.262), (39, 2.0227), (199, 1.9720)])
-def test_quantiles_of_t(degrees, expected):
-    assert t_quantile(0.975, degrees) == pytest.approx(expected, rel=0.01)
+def test_the_interval_of_three_batches_is_that_of_students_t_with_two_degrees():
+    for found in alignments(products_of(THREE)):
+        assert found.high - found.value == pytest.approx(4.30265 * found.error, rel=1e-5)
+        assert found.error > 0
 
 
 def test_effective_tokens_by_hand():
@@ -272,7 +272,8 @@ def test_uniform_comes_first_and_once():
     [
         ("spro", "must be one of srpo"),
         ("papo", "policy gradient is that of uniform"),
-        ("srpo:heat=2", "no setting 'heat'"),
+        ("srpo:heat=2", "no setting 'heat'; the settings are baseline"),
+        ("srpo:credit=vppo", "no setting 'credit'"),
         ("srpo:temperature", "a setting and its value"),
         ("srpo:temperature=warm", "must be a number"),
         ("srpo:sign_aware=maybe", "true or false"),

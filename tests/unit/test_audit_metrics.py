@@ -179,3 +179,13 @@ def test_the_legend_says_what_is_shown_and_what_could_not_be_measured():
         line.startswith("not measured")
         for line in legend(["vision_gain/blank", "grounded_accuracy", "reliance/edited"])
     )
+
+
+def test_shares_of_none_or_all_have_an_interval_and_differences_do_not():
+    rows = [PIPS] * 3
+    as_is = [pips_reply("red 4 ; blue 2 ; red 6", right=True, row=row) for row in range(3)]
+    blind = [scored(variant="blank", row=row, score=1.0, right=True) for row in range(3)]
+    found = audit_metrics(rows, {"as_is": as_is, "blank": blind})
+    assert (found["grounded_accuracy"].low, found["grounded_accuracy"].high) == pytest.approx((0.025 ** (1 / 3), 1.0))
+    assert (found["lucky_rate"].low, found["lucky_rate"].high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 3)))
+    assert (found["vision_gain/blank"].low, found["vision_gain/blank"].high) == (0.0, 0.0)

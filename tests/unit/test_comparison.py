@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from srpo.evaluation.comparison.figure import _draw
 from srpo.evaluation.comparison.methods import METHODS, SHARED_OPTIONS, ComparisonError, check_baseline, read_methods
 from srpo.evaluation.comparison.places import Times, environments
 from srpo.evaluation.comparison.plan import Run, check_settings, prepare_training
@@ -20,8 +21,9 @@ from srpo.evaluation.comparison.results import (
     read_result,
 )
 from srpo.evaluation.comparison.runner import Chain, Step, run_chains, srpo_command
+from srpo.evaluation.comparison.statistics import Interval
 from srpo.evaluation.comparison.summary import summarize
-from srpo.evaluation.comparison.tables import markdown, p_cell, to_csv
+from srpo.evaluation.comparison.tables import cell, markdown, p_cell, to_csv
 from srpo.evaluation.comparison.tuning import choose
 
 
@@ -33,8 +35,8 @@ def result(method, seed, curve=(), **figures):
 def summary_of(results, **changes):
     methods = list(dict.fromkeys(each.method for each in results))
     seeds = sorted({each.seed for each in results})
-    settings = {"baseline": "grpo", "primary": "grounded_accuracy", "start": {}, "target": None}
-    return summarize(results, methods=methods, seeds=seeds, **{**settings, **changes})
+    settings = {"baseline": "grpo", "primary": "grounded_accuracy", "start": {}, "target": None, "methods": methods}
+    return summarize(results, seeds=seeds, **{**settings, **changes})
 
 
 # Methods
@@ -103,8 +105,22 @@ def test_steps_that_a_resumed_run_logged_twice_count_once(tmp_path):
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "evaluation.json").write_text('{"metrics": {"accuracy": {"value": 0.5}}}')
     read = read_result(Run("srpo", 1, tmp_path, {}, {}))
-    assert read.figures == pytest.approx({"accuracy": 0.5, "train_seconds": 8.0, "policy_kl": 0.2})
+    assert read.figures == pytest.approx({"accuracy": 0.5, "train_seconds": 1 + 2 + 4 + 2 * 1.0, "policy_kl": 0.2})
     assert read.accuracy == Curve([1, 2, 5], [0.2, 0.4, 0.6])
+
+
+def test_seconds_are_those_of_all_steps_whatever_is_logged(tmp_path):
+    # ten steps of 1, 2, ..., 10 seconds make 55; TRL logs the mean of each window, the last one without a loss
+    for every in (1, 4, 20):
+        ends = [*range(every, 11, every)]
+        entries = [{"step": e, "loss": 0, "step_time": sum(range(e - every + 1, e + 1)) / every} for e in ends]
+        last = ends[-1] if ends else 0
+        rest = {"step_time": sum(range(last + 1, 11)) / (10 - last)} if last < 10 else {}
+        folder = tmp_path / str(every)
+        write_metrics(folder, [*entries, {"step": 10, "train_runtime": 60.0, "train_loss": 0.0, **rest}])
+        (folder / "eval").mkdir()
+        (folder / "eval" / "evaluation.json").write_text("{}")
+        assert read_result(Run("srpo", 0, folder, {}, {})).figures == pytest.approx({"train_seconds": 55})
 
 
 def test_figures_without_a_value_are_left_out(tmp_path):
@@ -118,17 +134,25 @@ def test_figures_without_a_value_are_left_out(tmp_path):
 
 
 def test_steps_to_the_baseline_are_by_hand():
-    # three points: no smoothing. Baseline ends at 0.6 and 0.8, so the target is 0.7.
+    # ten points: no smoothing. Baseline ends at 0.6 and 0.8, so the target is 0.7.
+    seven = [0.1] * 7
     results = [
-        result("grpo", 0, [0.1, 0.5, 0.6]),
-        result("grpo", 1, [0.1, 0.9, 0.8]),
-        result("srpo", 0, [0.7, 0.2, 0.2]),
-        result("srpo", 1, [0.1, 0.2, 0.3]),
+        result("grpo", 0, [*seven, 0.1, 0.5, 0.6]),
+        result("grpo", 1, [*seven, 0.1, 0.9, 0.8]),
+        result("srpo", 0, [0.7, 0.8, 0.2, *seven]),
+        result("srpo", 1, [0.1, 0.9, 0.3, *seven]),
+        result("srpo", 2, [0.9, 0.9]),
     ]
     assert add_steps_to_baseline(results, "grpo") == pytest.approx(0.7)
-    assert [each.figures["steps_to_baseline"] for each in results] == [3, 2, 1, 3]
-    assert [each.censored for each in results] == [True, False, False, True]
+    assert [each.figures.get("steps_to_baseline") for each in results] == [10, 9, 1, 10, None]
+    assert [each.censored for each in results] == [True, False, False, True, False]
     assert add_steps_to_baseline(results, "absent") is None
+
+
+def test_short_curves_say_nothing_about_steps():
+    results = [result(method, 0, [0.1] * 9, accuracy=0.5) for method in ("grpo", "srpo")]
+    assert add_steps_to_baseline(results, "grpo") is None
+    assert "no run of grpo logged 10 or more generations" in markdown(summary_of(results))
 
 
 def test_curves_are_averaged_at_the_steps_that_all_seeds_have():
@@ -168,7 +192,27 @@ def test_pairs_tests_and_adjusted_values_of_two_methods():
 def test_accuracy_takes_the_place_of_an_unknown_primary_figure():
     summary = summary_of([result(m, s, accuracy=0.5 + s / 10) for m in ("grpo", "srpo") for s in (0, 1)])
     assert summary.primary == "accuracy"
-    assert "No run has grounded_accuracy" in markdown(summary)
+    assert "No run has grounded_accuracy, so accuracy is the primary figure" in markdown(summary)
+
+
+def test_no_other_figure_takes_the_place_of_one_that_was_asked_for():
+    results = [result(m, s, accuracy=0.5 + s / 10) for m in ("grpo", "srpo") for s in (0, 1)]
+    summary = summary_of(results, primary="lucky_rate")
+    assert summary.primary == "lucky_rate"
+    assert summary.holm == {}
+    assert "No run has lucky_rate, so there is no test" in markdown(summary)
+
+
+def test_the_figure_of_a_run_with_one_generation_has_whole_steps():
+    results = [result(m, s, [0.5], accuracy=0.5) for m in ("grpo", "srpo") for s in (0, 1)]
+    drawn = _draw(summary_of(results, primary="accuracy"), mean_curves(results))
+    panel = drawn.axes[-1]
+    inside = [tick for tick in panel.get_xticks() if panel.get_xlim()[0] <= tick <= panel.get_xlim()[1]]
+    assert inside == [1]
+    for steps in (2, 3, 7):
+        results = [result(m, 0, [0.5] * steps, accuracy=0.5) for m in ("grpo", "srpo")]
+        ticks = _draw(summary_of(results, primary="accuracy"), mean_curves(results)).axes[-1].get_xticks()
+        assert all(tick == round(tick) for tick in ticks)
 
 
 def test_a_comparison_without_its_baseline_still_makes_a_table():
@@ -185,11 +229,36 @@ def test_unequal_numbers_of_pairs_are_told():
 
 
 def test_runs_that_never_reach_the_target_are_marked():
-    results = [result("grpo", 0, [0.1, 0.5]), result("srpo", 0, [0.1, 0.2])]
+    results = [result("grpo", 0, [0.1] * 9 + [0.5]), result("srpo", 0, [0.1] * 10)]
     target = add_steps_to_baseline(results, "grpo")
     text = markdown(summary_of(results, target=target))
-    assert "| steps to baseline's accuracy ↓ | 2.0 | 2.0 * |" in text
+    assert "| steps to baseline's accuracy ↓ | 10.0 | 10.0 * |" in text
+    assert "| steps to baseline's accuracy ↓ | +0.0 * |" in text
     assert "marked * (srpo 1)" in text
+
+
+def test_differences_that_are_equal_have_no_t_test():
+    values = {"grpo": [0.5, 0.6, 0.7], "srpo": [0.6, 0.7, 0.8], "vppo": [0.6, 0.72, 0.8]}
+    summary = summary_of([result(m, s, grounded_accuracy=v) for m, of in values.items() for s, v in enumerate(of)])
+    text = markdown(summary)
+    assert "| srpo | +0.100 | - | - | 0.2500 | 3 |" in text
+    assert "srpo: the differences are equal in all seeds, so that the t test says nothing." in text
+    assert summary.holm["vppo"] == pytest.approx(2 * summary.differences["grounded_accuracy"]["vppo"].p_t)
+
+
+def test_a_method_without_a_run_counts_for_holm():
+    values = {"grpo": [0.5, 0.6, 0.7], "srpo": [0.6, 0.72, 0.8]}
+    results = [result(m, s, accuracy=v) for m, of in values.items() for s, v in enumerate(of)]
+    summary = summary_of(results, methods=["grpo", "srpo", "vppo", "papo"], primary="accuracy")
+    assert summary.holm == pytest.approx({"srpo": 3 * (1 - 16 / 258**0.5)})
+
+
+def test_intervals_of_shares_end_where_shares_do_in_the_table_only():
+    summary = summary_of([result("grpo", s, accuracy=v, tokens=9.0 * s) for s, v in enumerate((0.9, 1.0))])
+    assert summary.intervals["accuracy"]["grpo"].high > 1.5
+    assert "| accuracy ↑ | 0.950 [0.315, 1.000] |" in markdown(summary)
+    assert "| completion tokens | 4.5 [-52.7, 61.7] |" in markdown(summary)
+    assert cell(summary.metric("accuracy"), Interval(0.5, -1.0, 2.0, 2), signed=True) == "+0.500 [-1.000, +2.000]"
 
 
 def test_p_values_as_text():
@@ -225,6 +294,16 @@ def test_expected_time_is_that_of_the_steps_that_are_left(tmp_path):
     times.add("b", "train", 50)
     assert Times(tmp_path / "times.jsonl").left(chains, 1) == 20 + 75 + 20
     assert times.left(chains, 2) == (20 + 75 + 20) / 2
+
+
+def test_a_time_that_was_half_written_is_skipped(tmp_path):
+    path = tmp_path / "times.jsonl"
+    path.write_text('{"run": "a", "step": "train", "seconds": 100}\n{"run": "b", "st')
+    times = Times(path)
+    assert times.seconds == {"train": [100]}
+    times.add("b", "train", 50)
+    times.add("b", "eval", 5)
+    assert Times(path).seconds == {"train": [100, 50], "eval": [5]}
 
 
 # Runs on disk

@@ -12,29 +12,12 @@ from srpo.evaluation.comparison.statistics import (
     sign_flip_floor,
     sign_flip_p,
     smoothed,
-    t_quantile,
-    two_sided_p,
 )
 
 
-@pytest.mark.parametrize(
-    ("degrees", "quantile"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (30, 2.04227)]
-)
-def test_t_quantiles_are_those_of_the_printed_tables(degrees, quantile):
-    assert t_quantile(0.95, degrees) == pytest.approx(quantile, abs=1e-4)
-    assert two_sided_p(quantile, degrees) == pytest.approx(0.05, abs=1e-5)
-
-
-def test_t_with_one_and_two_degrees_has_a_closed_form():
-    for t in (0.0, 0.3, 1.0, 5.0, 40.0):
-        assert two_sided_p(t, 1) == pytest.approx(1 - 2 / math.pi * math.atan(t), abs=1e-12)
-        assert two_sided_p(-t, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t), abs=1e-12)
-
-
-@pytest.mark.parametrize("call", [lambda: two_sided_p(1.0, 0), lambda: t_quantile(1.0, 3), lambda: smoothed([1.0], 0)])
-def test_senseless_arguments_are_refused(call):
+def test_a_window_of_nothing_is_refused():
     with pytest.raises(ValueError, match="must"):
-        call()
+        smoothed([1.0], 0)
 
 
 def test_mean_and_interval_by_hand():
@@ -67,8 +50,12 @@ def test_pairs_are_made_by_seed_and_only_of_seeds_that_both_have():
 def test_equal_differences_leave_no_spread_to_divide_by():
     same = paired_comparison({0: 0.5, 1: 0.5}, {0: 0.5, 1: 0.5})
     assert (same.p_t, same.p_sign_flip) == (1.0, 1.0)
-    shifted = paired_comparison({0: 0.75, 1: 0.75}, {0: 0.5, 1: 0.5})
-    assert (shifted.p_t, shifted.p_sign_flip) == (0.0, 0.5)
+    for values in ({0: 0.75, 1: 0.75}, {0: 0.5 + 0.1, 1: 0.3 + 0.1 + 0.2}):  # exactly, and but for rounding
+        shifted = paired_comparison(values, {0: 0.5, 1: 0.5})
+        assert (shifted.p_t, shifted.p_sign_flip) == (None, 0.5)
+        assert (shifted.difference.low, shifted.difference.high) == (None, None)
+    narrow = paired_comparison({0: 0.1, 1: 0.1001}, {0: 0.0, 1: 0.0})
+    assert narrow.p_t == pytest.approx(1 - 2 / math.pi * math.atan(2001))  # mean 0.10005, standard error 0.00005
 
 
 def test_sign_flips_by_hand():
@@ -88,11 +75,17 @@ def test_rounding_does_not_break_ties_of_sign_flips():
 
 
 def test_holm_by_hand():
-    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}, 4)
     # sorted: 0.005 x4 = 0.02, 0.01 x3 = 0.03, 0.03 x2 = 0.06, 0.04 x1 -> 0.06 (no less than the one before)
     assert adjusted == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
-    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
-    assert holm({}) == {}
+    assert holm({"a": 0.6, "b": 0.7}, 2) == {"a": 1.0, "b": 1.0}
+    assert holm({}, 2) == {}
+
+
+def test_tests_that_could_not_be_made_count_for_holm():
+    assert holm({"a": 0.01, "b": 0.04}, 5) == pytest.approx({"a": 0.05, "b": 0.16})
+    with pytest.raises(ValueError, match="at least the number"):
+        holm({"a": 0.01, "b": 0.04}, 1)
 
 
 def test_smoothing_is_a_trailing_mean():
@@ -101,5 +94,16 @@ def test_smoothing_is_a_trailing_mean():
 
 
 def test_first_reach():
-    assert first_reach([5, 10, 15], [0.1, 0.6, 0.5], 0.5) == 10
-    assert first_reach([5, 10], [0.1, 0.2], 0.5) is None
+    assert first_reach([5, 10, 15], [0.1, 0.6, 0.5], 0.5, 1) == 10
+    assert first_reach([5, 10], [0.1, 0.2], 0.5, 1) is None
+
+
+def test_one_lucky_window_reaches_nothing():
+    steps = [1, 2, 3, 4, 5, 6]
+    # windows of 2 end with means .45 .2 .4 .6 .6: the first generation alone, 0.9, is no window
+    assert first_reach(steps, [0.9, 0.0, 0.4, 0.4, 0.8, 0.4], 0.5, 2) == 5
+    # means .9 .45 .2 .6 .6: the first is followed by 0.2 two steps later, so 4, at .2, is no confirmation
+    assert first_reach(steps, [0.9, 0.9, 0.0, 0.4, 0.8, 0.4], 0.5, 2) == 5
+    assert first_reach(steps, [0.9, 0.9, 0.0, 0.4, 0.4, 0.4], 0.5, 2) is None
+    # the last window has no next one
+    assert first_reach(steps, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 0.5, 2) == 6

@@ -108,6 +108,16 @@ class TestBootstrap:
     def test_alike_questions_leave_no_doubt(self):
         assert Bootstrap().mean([0.25] * 8) == Estimate(0.25, 0.25, 0.25, 8)
 
+    @pytest.mark.parametrize(("value", "low", "high"), [(0.0, 0.0, 0.30850), (1.0, 0.69150, 1.0)])
+    def test_a_share_of_none_or_all_has_the_interval_of_clopper_and_pearson(self, value, low, high):
+        """For 0 of 10: 1 - 0.025^(1/10) = 0.30850."""
+        found = Bootstrap().mean([value] * 10, share=True)
+        assert (found.value, found.n) == (value, 10)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=1e-5)
+        assert Bootstrap().mean([value] * 10).low == Bootstrap().mean([value] * 10).high == value
+        values = [0.0, 0.0, 1.0, 0.5]
+        assert Bootstrap().mean(values, share=True) == Bootstrap().mean(values)
+
     def test_covers_the_truth_about_as_often_as_it_says(self):
         rng = np.random.default_rng(0)
         runs = [Bootstrap(seed=i, resamples=400).mean(rng.random(60) < 0.4) for i in range(200)]
@@ -148,6 +158,11 @@ class TestEstimates:
         replies = [reply("5", row == 0, row, i) for row in (0, 1) for i in range(50)]
         found = estimates(replies, self.ROWS, Bootstrap())["accuracy"]
         assert (found.low, found.high, found.n) == (0.0, 1.0, 2)
+
+    def test_figures_that_are_all_right_leave_the_doubt_of_few_questions(self):
+        found = estimates([reply("5", True, row, 0, tokens=1) for row in (0, 1)], self.ROWS, Bootstrap())
+        assert (found["accuracy"].low, found["accuracy"].high) == pytest.approx((0.025**0.5, 1.0))
+        assert (found["tokens"].low, found["tokens"].high) == (1.0, 1.0)
 
     def test_by_task(self):
         other = [replace(r, task="choice") for r in self.REPLIES if r.row == 1]

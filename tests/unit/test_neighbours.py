@@ -128,14 +128,17 @@ def test_only_the_tokens_that_are_asked_for_matter(name):
 
 
 def test_block_gaps_decide_the_weights_and_leave_the_gaps():
-    whole, block = evidence(), CreditSettings(reasoning_gap="block", credit_sign_aware=True)
+    whole, block, token = evidence(), CreditSettings(reasoning_gap="block"), CreditSettings(reasoning_gap="token")
     gaps = CREDITS["srpo"].gaps(whole, block)
-    assert gaps.equal(CREDITS["srpo"].gaps(whole, CreditSettings()))
+    assert gaps.equal(CREDITS["srpo"].gaps(whole, token))
     expected = role_aware_weights(
         block_gaps(gaps, whole.learned_roles, Role.REASONING), whole.learned_roles, advantages=whole.advantages
     )
     assert CREDITS["srpo"].factors(whole, block).equal(expected)
-    assert not CREDITS["srpo"].factors(whole, CreditSettings(credit_sign_aware=True)).equal(expected)
+    assert not CREDITS["srpo"].factors(whole, token).equal(expected)
+    alone = CREDITS["reasoning"].factors(whole, block)
+    assert alone.equal(CREDITS["reasoning"].factors(whole, token))
+    assert not alone.eq(1).all()
 
 
 @pytest.mark.parametrize("name", TOKEN_CREDITS)

@@ -17,6 +17,7 @@ from srpo.config import SRPOConfig
 
 ALIASES = {"model": "model_name_or_path", "dataset": "dataset_name"}
 DEFAULT_RECIPE = "demo.yaml"
+NEAR = 0.75  # of difflib: a letter or two are wrong; two words that only share some letters stay below
 # Where a command line differs from TRL's defaults for a script.
 DEFAULTS = {
     "logging_steps": 1,
@@ -230,6 +231,7 @@ def _check_numbers(given: dict[str, Any], path: Path | None, *parts: Any) -> Non
 
 def _did_you_mean(option: str, parser: TrlParser) -> str:
     known = [string for action in parser._actions for string in action.option_strings] + ["--model", "--dataset"]
-    close = difflib.get_close_matches(option, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"see {parser.prog} --help"
+    names = [string.removeprefix("--") for string in known if string.startswith("--")]
+    close = difflib.get_close_matches(option.removeprefix("--"), names, n=1, cutoff=NEAR)
+    hint = f"did you mean --{close[0]}?" if close else f"see {parser.prog} --help"
     return f"unknown option {option!r}; {hint}"

@@ -36,9 +36,12 @@ class Work:
     times: Times
     console: Console
 
-    def do(self, runs: Sequence[Run], start: Sequence[Run] = ()) -> list[Failure]:
-        """Bring runs to their end, those of `start` first; one line for each finished step."""
-        chains = [self.study.chain(run) for run in (*start, *runs)]
+    def do(self, runs: Sequence[Run]) -> list[Failure]:
+        """Bring runs to their end; one line for each finished step.
+
+        The start model is evaluated before all others: where that fails, every evaluation would, and nothing else runs.
+        """
+        chains = [self.study.chain(run) for run in (self.study.start_run(), *runs)]
         total, done = len(chains), sum(not chain.pending() for chain in chains)
         if done:
             self.console.print(f"{done} of {total} runs are finished already.")
@@ -53,7 +56,7 @@ class Work:
             said = f"[{finished}/{total}] {chain.name}: {step.name} {outcome}{rest}"
             self.console.print(said, markup=False, soft_wrap=True)
 
-        return run_chains(chains, self.places, on_step)
+        return run_chains(chains[:1], self.places[:1], on_step) or run_chains(chains[1:], self.places, on_step)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,11 +100,15 @@ def _compare(work: Work, *, drop_failed: bool) -> int:
     if study.tuned():
         console.print("\nChoosing learning rates, on seeds that are not reported.")
         failures += work.do(study.tuning_runs())
+        if not study.start_run().evaluated:
+            return _stop(work, failures)
         choices, held_back = study.choose_rates(drop_failed=drop_failed)
         show_choices(console, study, choices)
         check_settings(study.report_runs(choices))
     console.print("\nReported runs.")
-    failures += work.do(study.report_runs(choices), [study.start_run()])
+    failures += work.do(study.report_runs(choices))
+    if not study.start_run().evaluated:
+        return _stop(work, failures)
     summary, results = study.summary(choices, held_back)
     root = study.root
     (root / "results.md").write_text(markdown(summary), encoding="utf-8")
@@ -112,6 +119,16 @@ def _compare(work: Work, *, drop_failed: bool) -> int:
     show_failures(console, failures)
     show_result(console, summary, root)
     return 1 if failures or summary.missing else 0
+
+
+def _stop(work: Work, failures: Sequence[Failure]) -> int:
+    show_failures(work.console, failures)
+    work.console.print(
+        "\nThe model before training could not be evaluated, so nothing else was run. Correct what the last lines say, "
+        "then give the same command again.",
+        soft_wrap=True,
+    )
+    return 1
 
 
 def _places(chosen: CompareArguments) -> list[dict[str, str]]:

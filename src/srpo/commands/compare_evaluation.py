@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from srpo.commands.arguments import DataArguments
+from srpo.commands.eval_options import EvalArguments
+from srpo.commands.rows import load_questions
 from srpo.config import SRPOConfig
 from srpo.data import world
 from srpo.data.loading import WORLD
@@ -12,11 +14,13 @@ from srpo.data.mixture import is_mixture
 from srpo.data.presets import PRESETS, find_preset
 from srpo.data.sources import canonical_split, split_names
 from srpo.evaluation.comparison.methods import ComparisonError
+from srpo.roles import ResponseFormat
 
-# Options of training that an evaluation needs as well.
+# Options of training that an evaluation needs as well. Not the corruption: all models are audited with the same one,
+# whatever a method trains with, and not every corruption of training can audit.
 FOR_EVALUATION = (
     *({field.name for field in dataclasses.fields(DataArguments)} - {"rows", "streaming", "dataset_train_split"}),
-    *("response_format", "data_seed", "temperature", "top_p", "corruption", "corruption_ratio"),
+    *("response_format", "data_seed", "temperature", "top_p"),
     *("dtype", "attn_implementation", "trust_remote_code"),
 )
 
@@ -35,23 +39,38 @@ def evaluation_options(
         backend: what draws.
 
     Raises:
-        ComparisonError: for no samples.
+        ComparisonError: for no samples, no replies together, and no questions.
     """
-    if samples < 1:
-        raise ComparisonError(f"eval_samples {samples} must be 1 or more")
+    for name, count in (("eval_samples", samples), ("eval_batch_size", batch_size)):
+        if count is not None and count < 1:
+            raise ComparisonError(f"{name} {count} must be 1 or more")
+    questions = train.get("eval_rows", 256)
+    if isinstance(questions, bool) or not isinstance(questions, int) or questions < 1:
+        raise ComparisonError(
+            f"eval_rows {questions} must be a whole number of 1 or more, because a comparison needs held-out questions"
+        )
     defaults = {field.name: field.default for field in dataclasses.fields(SRPOConfig)}
     as_in_training = train.get("per_device_eval_batch_size") if backend == "transformers" else None
-    given = {"split": split, "batch_size": batch_size or as_in_training}
+    given = {"split": split, "batch_size": as_in_training if batch_size is None else batch_size}
     return {
         **{name: train[name] for name in sorted(FOR_EVALUATION) if name in train},
         **{name: value for name, value in given.items() if value is not None},
         "dataset_name": dataset,
         "max_completion_length": train.get("max_completion_length", defaults["max_completion_length"]),
-        "rows": int(train.get("eval_rows", 256)),
+        "rows": questions,
         "samples": samples,
         "backend": backend,
         "audit": True,
     }
+
+
+def check_questions(arguments: EvalArguments) -> None:
+    """Read the questions as `srpo eval` will: an unknown data set or split must not show after hours of training.
+
+    Raises:
+        UsageError: in the words of the loader.
+    """
+    load_questions(arguments, arguments.split, ResponseFormat.parse(arguments.response_format), arguments.data_seed)
 
 
 def same_questions(train: dict[str, Any], evaluate: dict[str, Any]) -> bool:

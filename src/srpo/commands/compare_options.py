@@ -20,12 +20,14 @@ from srpo.commands.arguments import (
     parse_options,
     read_recipe,
 )
-from srpo.commands.compare_evaluation import evaluation_options, same_questions
+from srpo.commands.compare_evaluation import check_questions, evaluation_options, same_questions
 from srpo.commands.help import own_options, section
 from srpo.data import DataError
 from srpo.evaluation.comparison.methods import METHODS, ComparisonError, check_baseline, read_methods
 from srpo.evaluation.comparison.plan import Run
+from srpo.evaluation.comparison.results import METRICS
 from srpo.evaluation.comparison.study import Study
+from srpo.evaluation.comparison.summary import PRIMARY
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 USAGE = "usage: srpo compare [--config FILE.yaml] [--methods NAMES] [--seeds NUMBERS] [--OPTION VALUE ...]"
@@ -43,9 +45,10 @@ class CompareArguments:
     baseline: str = field(default="grpo", metadata={"help": "The method that the others are compared with."})
     seeds: str = field(default="0,1,2,3,4", metadata={"help": "Seeds that are reported, with commas between."})
     primary: str = field(
-        default="grounded_accuracy",
+        default=PRIMARY,
         metadata={
-            "help": "Figure whose p-values are adjusted for the number of methods; accuracy where it is unknown."
+            "help": "Figure whose p-values are adjusted for the number of methods; instead of the default accuracy "
+            "where no perception is known."
         },
     )
     learning_rates: str | None = field(
@@ -138,6 +141,9 @@ def _train_options(given: dict[str, Any]) -> dict[str, Any]:
 def _study(chosen: CompareArguments, train: dict[str, Any]) -> Study:
     methods = read_methods(chosen.methods)
     check_baseline(methods, chosen.baseline)
+    known = [metric.name for metric in METRICS]
+    if chosen.primary not in known:
+        raise ComparisonError(f"primary {chosen.primary!r} must be one of {', '.join(known)}")
     seeds, tune_seeds = _numbers("seeds", chosen.seeds, int), _numbers("tune_seeds", chosen.tune_seeds, int)
     rates = _numbers("learning_rates", chosen.learning_rates, float) if chosen.learning_rates else []
     both = sorted(set(seeds) & set(tune_seeds))
@@ -148,8 +154,6 @@ def _study(chosen: CompareArguments, train: dict[str, Any]) -> Study:
         )
     if any(rate <= 0 for rate in rates):
         raise ComparisonError(f"learning_rates {chosen.learning_rates} must all be positive")
-    if int(train.get("eval_rows", 1)) < 1:
-        raise ComparisonError("eval_rows must be 1 or more, because a comparison needs held-out questions; set it")
     dataset = str(train.get("dataset_name", "shapes"))
     root = Path(chosen.output_dir or f"runs/compare-{Path(dataset).stem or 'data'}")
     evaluate = evaluation_options(
@@ -190,10 +194,10 @@ def _check_every_method(study: Study) -> None:
     runs: dict[str, Run] = {run.method: run for run in [*study.tuning_runs(), *study.report_runs({})]}
     for method, run in runs.items():
         _check(f"method {method}", run.train, parse)
-    _check("the evaluation", study.evaluate, eval_options.parse)
+    _check("the evaluation", study.evaluate, lambda arguments: check_questions(eval_options.parse(arguments).arguments))
 
 
-def _check(what: str, options: dict[str, Any], read: Callable[[Sequence[str]], Any]) -> None:
+def _check(what: str, options: dict[str, Any], read: Callable[[Sequence[str]], object]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "options.yaml"
         path.write_text(yaml.safe_dump(options), encoding="utf-8")

@@ -1,11 +1,14 @@
 """What `srpo compare` shows: the plan, the chosen learning rates, the main figures, what failed."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from srpo.config import SRPOConfig
 from srpo.evaluation.comparison.places import Times
 from srpo.evaluation.comparison.runner import Failure
 from srpo.evaluation.comparison.study import Study
@@ -15,7 +18,10 @@ from srpo.evaluation.comparison.tuning import Choice
 from srpo.run.console import clock, show_plan
 
 SHOWN = ("accuracy", "grounded_accuracy", "lucky_rate", "perception/needed")
-BUDGET = ("max_steps", "num_train_epochs", "num_generations", "per_device_train_batch_size", "steps_per_generation")
+BUDGET = (
+    *("max_steps", "num_train_epochs", "num_generations", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "steps_per_generation"),
+)
 
 
 def show_plan_of(
@@ -30,7 +36,6 @@ def show_plan_of(
     grid = ", ".join(f"{rate:g}" for rate in study.rates)
     seeds = ", ".join(map(str, study.tune_seeds))
     chosen = {"learning rates": f"chosen for each of {len(study.tuned())} methods from {grid} on seeds {seeds}"}
-    budget = ", ".join(f"{name} {study.train[name]}" for name in BUDGET if name in study.train)
     runs = [*tuning, *study.report_runs(choices)]
     to_do = [study.chain(run) for run in (study.start_run(), *runs)]
     finished = sum(run.finished for run in runs)
@@ -43,8 +48,9 @@ def show_plan_of(
             "methods": "\n".join(_method(name, study.methods[name], study.baseline) for name in study.methods),
             "seeds": ", ".join(map(str, study.seeds)),
             **(chosen if tuning else {}),
-            "budget": f"{budget}; the same prompts in the same order for every method of a seed",
-            "evaluation": f"{study.evaluate['rows']} questions, {study.evaluate['samples']} replies each, with audit",
+            "budget": f"{_budget(study.train)}; the same prompts in the same order for every method of a seed",
+            "evaluation": f"{study.evaluate['rows']} questions, {study.evaluate['samples']} replies each, with audit"
+            + "".join(f"\n{note}" for note in study.drawing_notes()),
             "runs": f"{f'{len(tuning)} to choose learning rates, ' if tuning else ''}{reported} reported; "
             f"{finished} finished already",
             "at a time": f"{len(places)}, each with {_place(places)}",
@@ -112,6 +118,14 @@ def _show_tests(console: Console, summary: Summary) -> None:
         p_values = (of.p_t, summary.holm.get(method), of.p_sign_flip)
         table.add_row(method, cell(metric, of.difference, signed=True), *map(p_cell, p_values))
     console.print(table, markup=False)
+
+
+def _budget(train: Mapping[str, Any]) -> str:
+    """What decides how many rollouts there are, defaults among it; of steps and epochs the one that holds."""
+    defaults = {field.name: field.default for field in dataclasses.fields(SRPOConfig)}
+    values = {name: train.get(name, defaults[name]) for name in BUDGET}
+    values.pop("num_train_epochs" if int(values["max_steps"]) > 0 else "max_steps")
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _method(name: str, options: Mapping[str, object], baseline: str) -> str:

@@ -20,7 +20,7 @@ from srpo.commands.rows import load_rows
 from srpo.commands.train import make_trainer
 from srpo.evaluation.alignment.figure import draw
 from srpo.evaluation.alignment.measure import Measurement, Plan
-from srpo.evaluation.alignment.result import as_json, verdict
+from srpo.evaluation.alignment.result import as_json, remarks, verdict
 from srpo.evaluation.replay import ReplayTrainer
 from srpo.roles import ResponseFormat
 from srpo.run.console import clock, show_plan
@@ -63,9 +63,11 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(
             f"{' '.join(str(error).split()) or type(error).__name__} (SRPO_DEBUG=1 shows where)"
         ) from error
-    said = verdict(lines, len(records))
+    said, doubts = verdict(lines), remarks(lines, len(records))
     result: dict[str, Any] = {
         "verdict": said,
+        "remarks": doubts,
+        "batches_used": lines[0].batches,
         "model": name,
         "dataset": job.arguments.dataset_name,
         "plan": asdict(_plan(job)),
@@ -77,9 +79,9 @@ def main(arguments: Sequence[str]) -> int:
         "seconds": time.perf_counter() - started,
     }
     write_json(run / RESULT, result)
-    write_tables(run, lines)
-    draw(lines, run / "credit", title=f"{job.arguments.dataset_name}, {len(records)} batches")
-    show_result(console, lines, said)
+    write_tables(run, lines, doubts)
+    draw(lines, run / "credit", title=f"{job.arguments.dataset_name}, {lines[0].batches} batches")
+    show_result(console, lines, said, doubts)
     console.print(
         f"\n{clock(result['seconds'])}; {run}/{RESULT}, credit.md, credit.csv, credit.png, credit.svg", soft_wrap=True
     )

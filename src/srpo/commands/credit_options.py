@@ -23,6 +23,7 @@ from srpo.commands.arguments import (
 from srpo.commands.help import FROM_MODEL, described, own_options, section
 from srpo.config import SRPOConfig
 from srpo.credit_settings import CreditSettings
+from srpo.evaluation.alignment.gradients import parameter_pattern
 from srpo.evaluation.alignment.specs import DEFAULT_CREDITS, Spec, parse_specs
 from srpo.evaluation.alignment.statistics import MIN_BATCHES
 
@@ -75,6 +76,7 @@ class CreditArguments(JobArguments):
         for name in ("prompts_per_batch", "sketch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be 1 or more")
+        parameter_pattern(self.parameters)
         if self.streaming:
             raise ValueError("streaming is for srpo train; srpo credit draws its prompts at random, so leave it out")
 

@@ -1,15 +1,18 @@
 """What `srpo credit` shows and writes: the plan, progress, the table of credits, the sentence."""
 
 import csv
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement as RichMeasurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from srpo import tiny
 from srpo.commands.credit_options import CreditJob
@@ -108,8 +111,8 @@ class BatchProgress:
             self.console.print(f"batch {self.done}/{self.batches}  {text}  {left}", soft_wrap=True)
 
 
-def show_result(console: Console, lines: Sequence[Line], verdict: str) -> None:
-    """Print a table for each target, what they mean, and the sentence."""
+def show_result(console: Console, lines: Sequence[Line], verdict: str, remarks: Sequence[str]) -> None:
+    """Print a table for each target, what they mean, the sentence, and what makes it doubtful."""
     for target, title in TITLES.items():
         if ("gradient", target) in lines[0].difference:
             console.print()
@@ -117,11 +120,32 @@ def show_result(console: Console, lines: Sequence[Line], verdict: str) -> None:
     console.print()
     console.print(LEGEND, style="dim")
     console.print(f"\n{verdict}", style="bold", soft_wrap=True)
+    for remark in remarks:
+        console.print(remark, style="yellow", soft_wrap=True)
+
+
+class _Label:
+    """The label of a credit, broken behind a comma or a colon where it is too long for its column."""
+
+    def __init__(self, label: str) -> None:
+        self._pieces = re.findall(r"[^:,]+[:,]?", label)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> RichMeasurement:
+        lengths = [len(piece) for piece in self._pieces]
+        return RichMeasurement(max(lengths), sum(lengths)).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        lines = [""]
+        for piece in self._pieces:
+            if len(lines[-1]) + len(piece) > options.max_width:
+                lines.append("")
+            lines[-1] += piece
+        yield Text("\n".join(lines), overflow="fold")
 
 
 def _table(lines: Sequence[Line], target: str, title: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("credit", overflow="fold")
+    table.add_column("credit")
     for space in SPACE_NAMES:
         table.add_column(SPACE_NAMES[space], justify="right", no_wrap=True)
     for heading in ("norm", "tokens"):
@@ -130,12 +154,14 @@ def _table(lines: Sequence[Line], target: str, title: str) -> Table:
         shown = [(line.difference if i else line.alignment)[space, target] for space in SPACE_NAMES]
         cells = [_cell(interval, signed=i > 0) for interval in shown]
         style = _style(shown[0]) if i else None
-        table.add_row(line.credit, *cells, f"{line.norm_ratio:.2f}", f"{line.effective_tokens:.2f}", style=style)
+        table.add_row(
+            _Label(line.credit), *cells, f"{line.norm_ratio:.2f}", f"{line.effective_tokens:.2f}", style=style
+        )
     return table
 
 
-def write_tables(run: Path, lines: Sequence[Line]) -> None:
-    """Write credit.md and credit.csv."""
+def write_tables(run: Path, lines: Sequence[Line], remarks: Sequence[str]) -> None:
+    """Write credit.md, with what makes the figures doubtful, and credit.csv."""
     keys = list(lines[0].difference)
     heads = [f"{SPACE_NAMES[space]}, {target}" for space, target in keys]
     rows = ["| credit | " + " | ".join(heads) + " | norm | tokens |", "|---" * (len(keys) + 3) + "|"]
@@ -143,7 +169,9 @@ def write_tables(run: Path, lines: Sequence[Line]) -> None:
         cells = [_cell(line.alignment[key] if i == 0 else line.difference[key], signed=i > 0) for key in keys]
         rows.append(f"| {line.credit} | {' | '.join(cells)} | {line.norm_ratio:.2f} | {line.effective_tokens:.2f} |")
     note = "\nuniform: the alignment itself; others: paired difference to it; ± half of the 95 % interval."
-    (run / "credit.md").write_text("\n".join(rows) + "\n" + note + "\n", encoding="utf-8")
+    (run / "credit.md").write_text(
+        "\n".join([*rows, note, *("\n" + remark for remark in remarks)]) + "\n", encoding="utf-8"
+    )
     with (run / "credit.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*("credit", "space", "target", "alignment", "difference", "error", "low", "high"), *FIGURES])

@@ -19,7 +19,7 @@ from trl import ModelConfig, get_quantization_config
 from srpo.cli import UsageError
 from srpo.commands import eval_dependency
 from srpo.commands.eval_benchmarks import run_benchmarks
-from srpo.commands.eval_options import Evaluation, parse, show_help
+from srpo.commands.eval_options import OF_AUDIT, Evaluation, parse, show_help
 from srpo.commands.eval_view import Bars, show_result
 from srpo.commands.model import check_tags, resolve_model, settle_opened_block
 from srpo.commands.output import REFUSALS, RUNS, on_main_process, quiet
@@ -92,14 +92,14 @@ def main(arguments: Sequence[str]) -> int:
             f"{state.num_processes} processes would each start a vLLM; start one, with --tensor_parallel_size "
             f"{state.num_processes}, or leave --backend vllm out"
         )
-    session = _prepare(job, console)
+    session = _prepare(job, list(arguments), console)
     show_plan(console, _plan(session))
     if job.arguments.dry_run:
         show_prompts(console, session.processor, [session.questions[0]])
         console.print("\nDry run: data, prompts and options were checked; no weights loaded, nothing written.")
         return 0
     try:
-        _evaluate(session, list(arguments))
+        _evaluate(session)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: srpo eval --resume {session.run}", soft_wrap=True)
         return 130
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _prepare(job: Evaluation, console: Console) -> Session:
+def _prepare(job: Evaluation, arguments: list[str], console: Console) -> Session:
     given, own = job.model.model_name_or_path or "tiny", job.arguments
     try:
         checkpoint = find_checkpoint(given)
@@ -136,22 +136,28 @@ def _prepare(job: Evaluation, console: Console) -> Session:
         "data": identity.data_digest(questions),
     }
     decides.pop("model_name_or_path", None)  # the weights say it, wherever they lie
-    run = on_main_process(lambda: _run_directory(job, decides))
+    run = on_main_process(lambda: _run_directory(job, given, decides, arguments))
     return Session(
         job, given, checkpoint, processor, model_config, response_format, questions, split, rows, run, console
     )
 
 
-def _run_directory(job: Evaluation, decides: dict[str, Any]) -> Path:
-    """The folder of the run, with its identity; one that is there already must have the same.
+def _run_directory(job: Evaluation, given: str, decides: dict[str, Any], arguments: list[str]) -> Path:
+    """The folder of the run, with its identity and options; one that is there already must have the same identity.
+
+    What decides the audit's replies alone counts where such replies are there, and is kept for them.
 
     Raises:
         UsageError: for a folder that holds something else.
     """
-    named = f"eval-{Path(job.arguments.dataset_name).stem or 'data'}-{identity.short_name(decides)}"
-    run = Path(job.arguments.output_dir or RUNS / named)
-    if (run / identity.NAME).exists():
-        others = identity.differences(decides, run)
+    own = job.arguments
+    named = f"eval-{Path(own.dataset_name).stem or 'data'}-{identity.short_name(decides)}"
+    run = Path(own.output_dir or RUNS / named)
+    kept, settings = identity.read(run), job.settings() | {"model_name_or_path": given}
+    of_audit = job.deciding_audit() if own.audit else {name: kept[name] for name in OF_AUDIT & set(kept or ())}
+    decides = decides | of_audit
+    if kept is not None:
+        others = identity.differences(kept, decides, () if ReplyStore(run).holds("corrupted") else OF_AUDIT)
         if others:
             raise UsageError(
                 f"output_dir {run} holds an evaluation with other settings ({'; '.join(others)}); name another folder "
@@ -159,23 +165,21 @@ def _run_directory(job: Evaluation, decides: dict[str, Any]) -> Path:
             )
     elif run.exists() and (not run.is_dir() or any(run.glob("*.yaml"))):
         raise UsageError(f"output_dir {run} holds something else than an evaluation; name another folder")
-    if not job.arguments.dry_run:
+    if not own.dry_run:
         try:
             run.mkdir(parents=True, exist_ok=True)
             write_json(run / identity.NAME, decides)
+            if not (run / "config.yaml").exists() or own.audit:
+                write_header(run, settings, seed=own.seed, arguments=arguments, command="eval")
         except OSError as error:
             raise UsageError(f"output_dir {run} cannot be written ({error}); name another folder") from error
     return run
 
 
-def _evaluate(session: Session, arguments: list[str]) -> None:
+def _evaluate(session: Session) -> None:
     job, own, run = session.job, session.job.arguments, session.run
-    if PartialState().is_main_process:
-        settings = job.settings() | {"model_name_or_path": session.given}
-        if not (run / "config.yaml").exists() or own.audit:
-            write_header(run, settings, seed=own.seed, arguments=arguments, command="eval")
-        if session.rows.skipped:
-            write_json(run / "bad_rows.json", [asdict(find) for find in session.rows.skipped])
+    if PartialState().is_main_process and session.rows.skipped:
+        write_json(run / "bad_rows.json", [asdict(find) for find in session.rows.skipped])
     options = Options(
         samples=own.samples,
         batch_size=own.batch_size or 1,

@@ -67,18 +67,21 @@ def measure(
 
 
 def show(console: Console, found: dict[str, Any]) -> None:
-    """Print the mean gap of each role, and how it runs from the first to the last tenth of its tokens."""
+    """Print the mean gap of each role, and how it runs from its first to its last tenth; without a role, that."""
     table = Table(title=f"Dependency, nats a token ({found['questions']} replies)", title_justify="left")
     for heading, side in (("", "left"), ("mean", "right"), ("first", "right"), ("", "left"), ("last", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
     table.add_column("tokens", justify="right")
     roles = ("perception", "reasoning")
+    console.print()
+    if not any(sum(found[role]["count"]) for role in roles):
+        console.print(f"no dependency profile: none of {found['questions']} replies is structured", soft_wrap=True)
+        return
     top = max((mean for role in roles for mean in found[role]["mean"] if mean is not None), default=0.0)
     for role in roles:
         means = found[role]["mean"]
         figures = [_figure(found[role]["overall"]), _figure(means[0]), bars(means, top), _figure(means[-1])]
         table.add_row(role, *figures, f"{sum(found[role]['count']):,}")
-    console.print()
     console.print(table)
     console.print(LEGEND, style="dim", highlight=False, markup=False)
 

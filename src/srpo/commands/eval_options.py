@@ -12,6 +12,7 @@ from trl import ModelConfig
 from srpo.cli import UsageError
 from srpo.commands.arguments import DataArguments, parse_options
 from srpo.commands.help import own_options, section
+from srpo.evaluation.audit import check_corruption
 from srpo.roles import ResponseFormat
 from srpo.run.directory import non_default
 
@@ -20,6 +21,7 @@ BATCH_SIZES = {"transformers": 16, "vllm": 256}
 HIDDEN = ("dataset_train_split", "dataset_test_split", "streaming")
 # Options that change no reply, so that a run may go on under others.
 FREE = {"audit", "dependency_rows", "dry_run", "output_dir", "resume", "gpu_memory_utilization", "tensor_parallel_size"}
+OF_AUDIT = {"corruption", "corruption_ratio"}  # decide replies of the audit and no plain ones
 
 
 @dataclass
@@ -96,6 +98,7 @@ class EvalArguments(DataArguments):
         self.split = self.split or self.dataset_test_split
         self.dataset_test_split = None
         ResponseFormat.parse(self.response_format)
+        check_corruption(self.corruption, self.corruption_ratio)
 
 
 @dataclass
@@ -111,8 +114,13 @@ class Evaluation:
         return non_default(self.arguments, self.model) | always
 
     def deciding(self) -> dict[str, Any]:
-        """The settings that decide what is drawn."""
-        return {name: value for name, value in self.settings().items() if name not in FREE}
+        """The settings that decide the plain replies."""
+        return {name: value for name, value in self.settings().items() if name not in FREE | OF_AUDIT}
+
+    def deciding_audit(self) -> dict[str, Any]:
+        """The further settings that decide the replies of the audit; {} without one."""
+        settings = self.settings() if self.arguments.audit else {}
+        return {name: value for name, value in settings.items() if name in OF_AUDIT}
 
 
 def parse(arguments: Sequence[str]) -> Evaluation:

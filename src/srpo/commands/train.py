@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from srpo.commands.rows import Rows, load_data
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
 from srpo.run.directory import MetricsFile, non_default, write_header, write_json
+from srpo.run.log import logged_total
 from srpo.run.rollouts import RolloutFile
 from srpo.trainer import SRPOTrainer
 
@@ -97,8 +99,11 @@ def _train(trainer: SRPOTrainer, checkpoint: bool | str | None, run: Path, conso
         return
     seconds = time.perf_counter() - started
     steps = [entry for entry in trainer.state.log_history if "step_time" in entry]
-    contrasts = sum(entry.get("srpo/time/contrast_seconds") or 0.0 for entry in steps)
-    in_steps = sum(entry["step_time"] for entry in steps)
+    config = trainer.args
+    micro_steps = config.num_iterations * (config.steps_per_generation or 1)
+    generation = Fraction(micro_steps, config.gradient_accumulation_steps)
+    contrasts = logged_total(steps, "srpo/time/contrast_seconds", generation)
+    in_steps = logged_total(steps, "step_time")
     summary = {"before": before, "after": after, "seconds": seconds, "contrast_seconds": contrasts}
     write_json(run / "summary.json", {**summary, "steps": trainer.state.global_step})
     if after:

@@ -270,7 +270,7 @@ def _default_split(preset: Preset | None) -> str:
 
 def _check(name: Name, rows: int | None, families: Sequence[str] | None, preset: Preset | None) -> None:
     if rows is not None and rows < 1:
-        raise DataError(f"rows is {rows}; it must be at least 1, or None for all")
+        raise DataError(f"rows is {rows}; it must be at least 1; leave it out for all")
     if families and not _is_world(name):
         raise DataError(f"families are given, but only the built-in world {WORLD!r} has families; leave them out")
     if preset is not None and (_is_world(name) or mixture.is_mixture(name)):

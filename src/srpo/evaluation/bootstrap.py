@@ -34,15 +34,21 @@ class Bootstrap:
     resamples: int = 2000
     level: float = 0.95
 
-    def mean(self, values: Sequence[float]) -> Estimate:
+    def mean(self, values: Sequence[float], *, share: bool = False) -> Estimate:
         """The mean over questions, each with one value: sum of v_q / N.
+
+        Args:
+            values: v_q.
+            share: see `ratio`.
 
         Raises:
             ValueError: without a value.
         """
-        return self.ratio(values, np.ones(len(values)))
+        return self.ratio(values, np.ones(len(values)), share=share)
 
-    def ratio(self, numerators: Sequence[float], denominators: Sequence[float] | np.ndarray) -> Estimate:
+    def ratio(
+        self, numerators: Sequence[float], denominators: Sequence[float] | np.ndarray, *, share: bool = False
+    ) -> Estimate:
         """A ratio of sums over questions: sum of a_q / sum of b_q, both sums from the same resample.
 
         For shares whose denominator differs from question to question, such as those of the right replies. Resamples
@@ -51,6 +57,9 @@ class Bootstrap:
         Args:
             numerators: a_q, one for each question.
             denominators: b_q >= 0.
+            share: every a_q / b_q lies in [0, 1]. Where all are 0, or all 1, no resample differs; the interval is then
+                that of Clopper and Pearson for none, or all, of n: its other end is ((1 - level) / 2)^(1/n) away from
+                1, or from 0. [choice]
 
         Raises:
             ValueError: for lists of different lengths, and for a sum of denominators that is 0.
@@ -60,11 +69,13 @@ class Bootstrap:
             raise ValueError(f"{above.size} numerators need as many denominators, not {below.size}")
         if not below.sum() > 0:
             raise ValueError("an estimate needs a question to rest on; leave the figure out where there is none")
+        value, n, tail = float(above.sum() / below.sum()), int((below > 0).sum()), (1 - self.level) / 2
+        if share and value in (0.0, 1.0):
+            return Estimate(value, tail ** (1 / n) if value else 0.0, 1.0 if value else 1 - tail ** (1 / n), n)
         resampled = self._resample(np.stack([above, below]))
         figures = resampled[0][resampled[1] > 0] / resampled[1][resampled[1] > 0]
-        tail = (1 - self.level) / 2
         low, high = np.quantile(figures, [tail, 1 - tail])
-        return Estimate(float(above.sum() / below.sum()), float(low), float(high), int((below > 0).sum()))
+        return Estimate(value, float(low), float(high), n)
 
     def _resample(self, columns: np.ndarray) -> np.ndarray:
         """Sums (columns, resamples) over questions drawn with replacement from `columns` (columns, N)."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,22 @@ def short_name(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def differences(identity: dict[str, Any], run: Path) -> list[str]:
-    """What differs from the identity that a run directory keeps, as "name: OLD there, NEW now"; [] for the same."""
-    kept = json.loads((run / NAME).read_text(encoding="utf-8"))
+def read(run: Path) -> dict[str, Any] | None:
+    """The identity that a run directory keeps; None without one."""
+    path = run / NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def differences(kept: dict[str, Any], identity: dict[str, Any], free: Collection[str] = ()) -> list[str]:
+    """What differs from an identity that was kept, as "name: OLD there, NEW now"; [] for the same.
+
+    Args:
+        kept: the identity there.
+        identity: the identity now.
+        free: names that may differ.
+    """
     now = json.loads(json.dumps(identity, default=str))
-    names = sorted({*kept, *now})
+    names = sorted({*kept, *now} - set(free))
     return [
         f"{name}: {kept.get(name, 'by default')} there, {now.get(name, 'by default')} now"
         for name in names

@@ -93,7 +93,7 @@ def estimates(replies: Sequence[ScoredReply], rows: Sequence[Row], bootstrap: Bo
         "tokens": lambda _, group: fmean(reply.tokens for reply in group),
     }
     return {
-        name: bootstrap.mean([figure(row, group) for row, group in questions.items()])
+        name: bootstrap.mean([figure(row, group) for row, group in questions.items()], share=name != "tokens")
         for name, figure in figures.items()
     }
 

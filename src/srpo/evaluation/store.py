@@ -149,6 +149,10 @@ class ReplyStore:
         """The numbers of the batches that lie in parts/, whichever process wrote them."""
         return [int(path.stem.rpartition("-")[2]) for path in self.parts.glob(f"{variant}-*.parquet")]
 
+    def holds(self, variant: str) -> bool:
+        """Is there any reply of a variant?"""
+        return variant in self.complete_variants() or bool(self.written(variant))
+
     def complete_variants(self) -> list[str]:
         """The variants in replies.parquet."""
         if not self.whole.exists():

@@ -52,18 +52,27 @@ def loss_normalisation(mask: torch.Tensor, loss_type: str, max_completion_length
     )
 
 
+def parameter_pattern(pattern: str | None) -> re.Pattern[str]:
+    """The regular expression on the names of parameters; None matches all.
+
+    Raises:
+        ValueError: for what is none.
+    """
+    try:
+        return re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(
+            f"parameters {pattern!r} is no regular expression ({error}); try self_attn or layers"
+        ) from None
+
+
 def chosen_parameters(model: nn.Module, pattern: str | None) -> dict[str, nn.Parameter]:
     """The trainable parameters whose names contain a match of the regular expression, all by default.
 
     Raises:
         ValueError: for a pattern that is none or that matches nothing.
     """
-    try:
-        matches = re.compile(pattern or "").search
-    except re.error as error:
-        raise ValueError(
-            f"parameters {pattern!r} is no regular expression ({error}); try self_attn or layers"
-        ) from None
+    matches = parameter_pattern(pattern).search
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     chosen = {name: p for name, p in trainable.items() if matches(name)}
     if not chosen:

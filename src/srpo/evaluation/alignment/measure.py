@@ -27,7 +27,7 @@ from srpo.evaluation.alignment.specs import Spec
 from srpo.evaluation.alignment.statistics import MIN_BATCHES, effective_tokens
 from srpo.evaluation.alignment.store import GradientStore
 from srpo.evaluation.replay import ReplayTrainer, Rollouts
-from srpo.generation import seed_number
+from srpo.generation import seed_number, seeded
 from srpo.roles import ResponseFormat
 
 Record = dict[str, Any]
@@ -123,11 +123,15 @@ class Measurement:
         return lines, store.records
 
     def batch(self, index: int) -> tuple[torch.Tensor, Record]:
-        """Sketches (V, kinds, K) of the gradients of a batch, and figures about it."""
+        """Sketches (V, kinds, K) of the gradients of a batch, and figures about it: a function of the seed and the index.
+
+        Dropout, where the policy has any, is as in training; one forward pass serves all credits.
+        """
         name = f"{self.plan.seed}/credit/{index}"
         rows = [dict(self.dataset[i]) for i in self._rows(index) for _ in range(self.trainer.num_generations)]
         rollouts = self.trainer.rollouts(rows, step=index, seed=name)
-        evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in self.specs])
+        with seeded(f"{name}/evidence", self.trainer.accelerator.device):
+            evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in self.specs])
         factors = {spec.label: spec.factors(evidence) for spec in self.specs}
         advantages = [rollouts.advantages.unsqueeze(1) * f for f in factors.values()]
         record = self._record(rollouts, evidence, factors)
@@ -136,7 +140,7 @@ class Measurement:
             scale = str(self._args.scale_rewards)
             advantages.append(group_advantages(grounded, self.trainer.num_generations, scale).to(advantages[0].device))
             record["grounded"] = grounded.mean().item()
-        with self.trainer.training_mode():
+        with self.trainer.training_mode(), seeded(f"{name}/gradients", self.trainer.accelerator.device):
             sketches = self._gradients(rollouts.batch, stacked(advantages, self._normalisation(rollouts)))
         return sketches, record
 

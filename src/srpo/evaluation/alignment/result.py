@@ -8,6 +8,7 @@ from srpo.evaluation.alignment.statistics import Interval, Products, alignments,
 
 SPACE_NAMES = {"gradient": "plain gradient", "adam": "Adam's space"}
 TARGET_NAMES = {"reward": "gradient of the reward", "grounded": "gradient of the grounded reward"}
+FEW_BATCHES = 10  # [choice]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Line:
         difference: by (space, target), the paired difference to uniform.
         norm_ratio: mean over batches of |g_c| / |g_uniform|.
         effective_tokens: how evenly the update is spread over the tokens of a rollout, 1 for uniform.
+        batches: N, those that the figures rest on.
     """
 
     credit: str
@@ -27,6 +29,7 @@ class Line:
     difference: dict[tuple[str, str], Interval]
     norm_ratio: float
     effective_tokens: float
+    batches: int
 
 
 def make_lines(
@@ -44,6 +47,7 @@ def make_lines(
             {key: of_key[i] for key, of_key in paired.items()},
             ratios[i],
             effective[label],
+            norms.size(1),
         )
         for i, label in enumerate(labels)
     ]
@@ -63,7 +67,28 @@ def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(lines: Sequence[Line], batches: int) -> str:
+def remarks(lines: Sequence[Line], measured: int) -> list[str]:
+    """Sentences on how much the figures rest on: batches that were left out, and too few batches.
+
+    Args:
+        lines: of all credits.
+        measured: batches that were drawn.
+    """
+    used, found = lines[0].batches, []
+    if used < measured:
+        found.append(
+            f"{used} of {measured} batches were used; in the others a gradient was 0, as where all replies to a "
+            "prompt earn the same."
+        )
+    if used < FEW_BATCHES:
+        found.append(
+            f"{used} batches tell little: the interval of so few is itself uncertain. Give {FEW_BATCHES} or more "
+            "(--batches)."
+        )
+    return found
+
+
+def verdict(lines: Sequence[Line]) -> str:
     """One sentence on the first credit behind uniform: is its gradient better aligned with the true one than GRPO's?"""
     if len(lines) < 2:
         return f"Only uniform was measured: alignment {lines[0].alignment['gradient', 'reward'].value:.3f}."
@@ -73,9 +98,7 @@ def verdict(lines: Sequence[Line], batches: int) -> str:
     words = _words(plain)
     said = f"On this data the gradient of {line.credit} is {words} than GRPO's: {_figures(plain)}"
     if words == _NEITHER:
-        said = (
-            f"On this data {batches} batches do not tell the gradient of {line.credit} from GRPO's: {_figures(plain)}"
-        )
+        said = f"On this data {line.batches} batches do not tell the gradient of {line.credit} from GRPO's: {_figures(plain)}"
     return f"{said}, GRPO {base:.3f}; in Adam's space {_figures(adam)}."
 
 

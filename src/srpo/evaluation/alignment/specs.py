@@ -1,8 +1,9 @@
 """Which credits to compare: `srpo:temperature=0.5/1/2,weight_max=5` names a credit and its settings, or a grid of them.
 
-Controls beside the credits of `srpo.credits`, both of them SRPO's weights on other gaps:
+Controls beside the credits of `srpo.credits`, all of them SRPO's weights on other gaps:
     negated: the gaps with their sign changed, so that weight goes where the evidence says least;
-    surprise: -log π of a token as its gap, which needs no contrast.
+    surprise: -log π of a token as its gap, which needs no contrast;
+    confidence: log π as its gap: a sign-aware credit then blames what the policy itself thought unlikely.
 """
 
 import dataclasses
@@ -24,10 +25,12 @@ DEFAULT_CREDITS = (
     "perception",
     "reasoning",
     "srpo:contrast=blind",
-    "srpo:sign_aware=true",
-    "srpo:sign_aware=true,reasoning_gap=block",
+    "srpo:sign_aware=false",
+    "srpo:reasoning_gap=token",
+    "srpo:sign_aware=false,reasoning_gap=token",
     "vppo",
     "surprise",
+    "confidence",
     "negated",
 )
 SHORT_NAMES = {"contrast": "reasoning_contrast"}  # the others lose their prefix credit_
@@ -42,13 +45,25 @@ def negated(evidence: Evidence) -> Evidence:
 
 def surprise(evidence: Evidence) -> Evidence:
     """Evidence in which the gap of every token is -log π under the original context."""
+    return _own_gap(evidence, -1.0)
+
+
+def confidence(evidence: Evidence) -> Evidence:
+    """Evidence in which the gap of every token is log π under the original context."""
+    return _own_gap(evidence, 1.0)
+
+
+def _own_gap(evidence: Evidence, factor: float) -> Evidence:
     original = evidence.log_probs["original"]
-    log_probs = dict.fromkeys(evidence.log_probs, torch.zeros_like(original)) | {"original": -original}
-    has_image = torch.ones_like(evidence.has_image)
-    return dataclasses.replace(evidence, log_probs=log_probs, has_image=has_image)
+    log_probs = dict.fromkeys(evidence.log_probs, torch.zeros_like(original)) | {"original": factor * original}
+    return dataclasses.replace(evidence, log_probs=log_probs, has_image=torch.ones_like(evidence.has_image))
 
 
-CONTROLS: dict[str, Callable[[Evidence], Evidence]] = {"negated": negated, "surprise": surprise}
+CONTROLS: dict[str, Callable[[Evidence], Evidence]] = {
+    "negated": negated,
+    "surprise": surprise,
+    "confidence": confidence,
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
     Raises:
         ValueError: for an unknown credit, setting or value, and for a credit without token factors.
     """
-    fields = {field.name: field for field in dataclasses.fields(CreditSettings)}
+    fields = {field.name: field for field in dataclasses.fields(CreditSettings) if field.name != "credit"}
     given = {name: getattr(base, name) for name in fields}
     specs = [Spec("uniform", "uniform", CreditSettings(**given))]
     for text in texts:
@@ -90,7 +105,7 @@ def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
             label = name + ":" * bool(overrides) + ",".join(f"{key}={value}" for key, value in overrides.items())
             chosen = {_full_name(key, fields, name): value for key, value in overrides.items()}
             values = {key: _value(key, value, fields[key].default) for key, value in chosen.items()}
-            if name == "surprise":
+            if name in ("surprise", "confidence"):
                 values["reasoning_contrast"] = "drop"  # where both gaps are log π(original) minus something
             specs.append(Spec(label, name, CreditSettings(**{**given, **values})))
             specs[-1].settings.check()

@@ -5,9 +5,10 @@ Axes: V vectors (one a credit, and the gradient of a further reward where there 
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import torch
+
+from srpo.evaluation.student import t_quantile
 
 MIN_BATCHES = 3
 
@@ -80,20 +81,11 @@ def _intervals(values: torch.Tensor, jackknife: torch.Tensor) -> list[Interval]:
     batches = jackknife.size(1)
     spread = (jackknife - jackknife.mean(1, keepdim=True)).square().sum(1)
     errors = (spread * (batches - 1) / batches).sqrt()
-    reach = t_quantile(0.975, batches - 1)
+    reach = t_quantile(0.95, batches - 1)
     return [
         Interval(value, error, value - reach * error, value + reach * error)
         for value, error in zip(values.tolist(), errors.tolist(), strict=True)
     ]
-
-
-def t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t by the expansion of Cornish and Fisher; right to 1 % from 4 degrees of freedom on."""
-    z = NormalDist().inv_cdf(probability)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / degrees + second / degrees**2 + third / degrees**3
 
 
 def effective_tokens(factors: torch.Tensor, mask: torch.Tensor) -> float:

@@ -6,13 +6,14 @@ Pure functions over rows and replies: `AuditRequests` says what to ask again, `a
 from srpo.evaluation.audit.legend import legend
 from srpo.evaluation.audit.metrics import audit_metrics, audit_metrics_by
 from srpo.evaluation.audit.perception import perception_scores
-from srpo.evaluation.audit.variants import VARIANTS, AuditRequests, image_corruption
+from srpo.evaluation.audit.variants import VARIANTS, AuditRequests, check_corruption, image_corruption
 
 __all__ = [
     "VARIANTS",
     "AuditRequests",
     "audit_metrics",
     "audit_metrics_by",
+    "check_corruption",
     "image_corruption",
     "legend",
     "perception_scores",

@@ -62,7 +62,7 @@ def audit_metrics_by(
 
 def vision_gain(as_is: Mapping[tuple[int, int], ScoredReply], changed: Iterable[ScoredReply]) -> Tally:
     """Score with the image minus score with a changed image, paired by (row, sample)."""
-    tally = Tally()
+    tally = Tally(share=False)
     for reply in changed:
         tally.add(reply.row, as_is[reply.row, reply.sample].score - reply.score)
     return tally

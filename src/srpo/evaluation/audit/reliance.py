@@ -62,7 +62,8 @@ def other_tallies(
         other: the replies to the variant "other_perception", of the same (row, sample) pairs.
         response_format: the tags.
     """
-    tallies = {f"reliance/{name}": Tally() for name in ("other", "other_changes", "own_changes")}
+    names = ("other", "other_changes", "own_changes")
+    tallies = {f"reliance/{name}": Tally(share=name != "other") for name in names}
     controls = {(reply.row, reply.sample): reply for reply in own}
     for reply in other:
         key = (reply.row, reply.sample)

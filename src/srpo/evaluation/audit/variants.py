@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from srpo.corruption import corrupt, corruption_seed
+from srpo.corruption import CORRUPTIONS, corrupt, corruption_seed
 from srpo.data import world
 from srpo.data.schema import DataError
 from srpo.evaluation.audit.blocks import stated_perception, up_to_perception, written_perception
@@ -36,6 +36,25 @@ class Change:
     prefix: str = ""
 
 
+def check_corruption(kind: str, ratio: float) -> None:
+    """Raise ValueError for a corruption that the audit cannot use.
+
+    Args:
+        kind: a name of `srpo.corruption.CORRUPTIONS`, but other_image, which the variant "swapped" is about.
+        ratio: share of the image that patch_mask masks, in (0, 1].
+    """
+    kinds = [name for name in CORRUPTIONS if name != "other_image"]
+    if kind == "other_image":
+        raise ValueError(
+            'corruption "other_image" swaps images, which the audit does anyway; name one that changes the image '
+            f"itself: {', '.join(kinds)}"
+        )
+    if kind not in kinds:
+        raise ValueError(f"corruption {kind!r} must be one of {', '.join(kinds)}; choose one of these")
+    if not 0 < ratio <= 1:
+        raise ValueError(f"corruption_ratio {ratio} must lie in (0, 1]; it is the share of an image that is masked")
+
+
 def image_corruption(config: Any, processor: Any, kind: str = CORRUPTION, ratio: float = CORRUPTION_RATIO) -> Corrupt:
     """Function (image, seed) -> the image corrupted as in training: squares are patches of the model.
 
@@ -46,12 +65,9 @@ def image_corruption(config: Any, processor: Any, kind: str = CORRUPTION, ratio:
         ratio: share of the image that patch_mask masks.
 
     Raises:
-        ValueError: for the kind other_image, which the variant "swapped" is about.
+        ValueError: as `check_corruption`.
     """
-    if kind == "other_image":
-        raise ValueError(
-            'corruption "other_image" swaps images, which the audit does anyway; name one that changes the image itself'
-        )
+    check_corruption(kind, ratio)
 
     def corrupted(image: Image.Image, seed: int) -> Image.Image:
         grid = None

@@ -72,7 +72,8 @@ def _values(part: Any, summary: Summary, metrics: Sequence[Metric]) -> None:
         _method_axis(panel, summary.methods)
         for row, method in enumerate(summary.methods):
             values = summary.values[metric.name].get(method, {})
-            _estimate(panel, summary, method, row, list(values.values()), summary.intervals[metric.name].get(method))
+            interval = summary.intervals[metric.name].get(method)
+            _estimate(panel, summary, method, row, list(values.values()), interval and metric.shown(interval))
         if metric.name in summary.start:
             panel.axvline(summary.start[metric.name], color="grey", linestyle=":", linewidth=1)
 
@@ -98,11 +99,14 @@ def _differences(part: Any, summary: Summary) -> None:
 
 
 def _curves(part: Any, summary: Summary, curves: Mapping[str, Mapping[int, Sequence[float]]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     part.suptitle(
         "Training accuracy, trailing mean over a tenth of the run; band: 95 % interval over seeds", size=TITLE_SIZE
     )
     panel = part.subplots()
     panel.set_xlabel("optimizer step")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     panel.set_ylabel("accuracy of rollouts")
     for method in [method for method in summary.methods if curves.get(method)]:
         colour, marker = _look(summary, method)

@@ -17,10 +17,13 @@ METHODS: dict[str, Options] = {
     "srpo-reasoning": {"credit": "reasoning"},
     "srpo-per-role": {"credit": "srpo", "credit_baseline": "per_role"},
     "srpo-no-baseline": {"credit": "srpo", "credit_baseline": "none"},
-    "srpo-sign-aware": {"credit": "srpo", "credit_sign_aware": True},
+    "srpo-plain": {"credit": "srpo", "credit_sign_aware": False, "reasoning_gap": "token"},
+    "srpo-no-sign": {"credit": "srpo", "credit_sign_aware": False},
+    "srpo-token": {"credit": "srpo", "reasoning_gap": "token"},
     "srpo-blind": {"credit": "srpo", "reasoning_contrast": "blind"},
     "vppo": {"credit": "vppo", "corruption_ratio": 0.5},
-    "papo": {"credit": "papo"},
+    "papo": {"credit": "papo", "papo_gamma": 0.01},  # PAPO's γ where there is no KL penalty, as here
+    "papo-full": {"credit": "papo", "papo_gamma": 0.01, "papo_corrupted_gradient": True},
     "rlsd": {"credit": "rlsd"},
     "pgpo": {"credit": "pgpo"},
     "dr-grpo": UNIFORM | {"loss_type": "dr_grpo", "scale_rewards": "none"},
@@ -35,6 +38,7 @@ SHARED_OPTIONS = frozenset(
         *("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation"),
         *("generation_batch_size", "num_iterations", "max_completion_length", "response_format", "output_dir"),
         *("shuffle_dataset", "resume_from_checkpoint", "dry_run"),
+        *("logging_steps", "per_device_eval_batch_size", "num_generations_eval", "log_policy_kl"),
     ]
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

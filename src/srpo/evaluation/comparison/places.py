@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from srpo.evaluation.comparison.methods import ComparisonError
@@ -50,16 +51,19 @@ class Times:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds: dict[str, list[float]] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        for line in text.splitlines():
+            with suppress(ValueError):  # a line that an interruption left half written
                 entry = json.loads(line)
                 self.seconds.setdefault(entry["step"], []).append(entry["seconds"])
+        self._gap = "\n" if text and not text.endswith("\n") else ""
 
     def add(self, run: str, step: str, seconds: float) -> None:
         """Note a finished step."""
         self.seconds.setdefault(step, []).append(seconds)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"run": run, "step": step, "seconds": round(seconds, 1)}) + "\n")
+            file.write(self._gap + json.dumps({"run": run, "step": step, "seconds": round(seconds, 1)}) + "\n")
+        self._gap = ""
 
     def left(self, chains: Sequence[Chain], jobs: int) -> float | None:
         """Seconds that the pending steps will take: their mean times over the runs at a time; None if unknown."""

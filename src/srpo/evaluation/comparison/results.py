@@ -3,40 +3,49 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srpo.evaluation.comparison.plan import Run, read_json
-from srpo.evaluation.comparison.statistics import first_reach, smoothed
+from srpo.evaluation.comparison.statistics import Interval, first_reach, smoothed
+from srpo.run.log import logged_total
 
 SMOOTHED_SHARE = 0.1  # of the generations of a run, for learning curves
+FEWEST_POINTS = 10  # of a curve that says when a target is reached
 ACCURACY, REWARD = "rewards/accuracy_reward/mean", "reward"
 STEPS_TO_BASELINE = "steps_to_baseline"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a run, as tables and figures show it; `digits` behind the point."""
+    """A figure of a run, as tables and figures show it; `digits` behind the point; a `share` lies in [0, 1]."""
 
     name: str
     label: str
     better: str = ""
     digits: int = 3
+    share: bool = False
+
+    def shown(self, interval: Interval) -> Interval:
+        """The interval without what lies beyond the values that a share can have."""
+        if not self.share or interval.low is None or interval.high is None:
+            return interval
+        return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
 METRICS = (
-    Metric("accuracy", "accuracy", "higher"),
-    Metric("grounded_accuracy", "grounded accuracy", "higher"),
-    Metric("lucky_rate", "lucky rate", "lower"),
-    Metric("perception/needed", "perception, needed facts", "higher"),
-    Metric("perception/precision", "perception, precision", "higher"),
-    Metric("perception/recall", "perception, recall", "higher"),
-    Metric("reliance/edited", "reliance, edited perception", "higher"),
+    Metric("accuracy", "accuracy", "higher", share=True),
+    Metric("grounded_accuracy", "grounded accuracy", "higher", share=True),
+    Metric("lucky_rate", "lucky rate", "lower", share=True),
+    Metric("perception/needed", "perception, needed facts", "higher", share=True),
+    Metric("perception/precision", "perception, precision", "higher", share=True),
+    Metric("perception/recall", "perception, recall", "higher", share=True),
+    Metric("reliance/edited", "reliance, edited perception", "higher", share=True),
     Metric("reliance/other", "reliance, other perception", "higher"),
     Metric("vision_gain/corrupted", "vision gain, corrupted", "higher"),
     Metric("vision_gain/blank", "vision gain, blank", "higher"),
     Metric("vision_gain/swapped", "vision gain, swapped", "higher"),
-    Metric("structured", "structured replies", "higher"),
+    Metric("structured", "structured replies", "higher", share=True),
     Metric("tokens", "completion tokens", "", 1),
     Metric("train_seconds", "seconds of training", "lower", 1),
     Metric(STEPS_TO_BASELINE, "steps to baseline's accuracy", "lower", 1),
@@ -51,10 +60,14 @@ class Curve:
     steps: list[int]
     values: list[float]
 
+    @property
+    def window(self) -> int:
+        """A tenth of the points."""
+        return max(1, round(SMOOTHED_SHARE * len(self.values)))
+
     def smoothed(self) -> "Curve":
         """The trailing mean over a tenth of the points."""
-        window = max(1, round(SMOOTHED_SHARE * len(self.values)))
-        return Curve(self.steps, smoothed(self.values, window))
+        return Curve(self.steps, smoothed(self.values, self.window))
 
 
 @dataclass
@@ -76,7 +89,7 @@ def read_result(run: Run) -> Result:
     """
     entries = read_metrics(run.folder / "train" / "metrics.jsonl")
     figures = evaluation_figures(run.folder / "eval" / "evaluation.json")
-    figures["train_seconds"] = math.fsum(entry["step_time"] for entry in entries if "step_time" in entry)
+    figures["train_seconds"] = logged_total(entries, "step_time")
     divergences = _curve(entries, "srpo/policy/kl").values
     if divergences:
         figures["policy_kl"] = math.fsum(divergences) / len(divergences)
@@ -96,7 +109,10 @@ def evaluation_figures(path: Path) -> dict[str, float]:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The logged training steps in order, each once: a run that went on from a checkpoint logs some steps again."""
+    """The logged training steps in order, each once: a run that went on from a checkpoint logs some steps again.
+
+    The steps behind the last multiple of `logging_steps` are in an entry at the end that has `step_time` but no loss.
+    """
     if not path.exists():
         return []
     by_step: dict[int, dict[str, float]] = {}
@@ -105,7 +121,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             entry = json.loads(line)
         except ValueError:  # the last line of an interrupted run
             continue
-        if "loss" in entry:
+        if "loss" in entry or "step_time" in entry:
             by_step[int(entry["step"])] = entry
     return [by_step[step] for step in sorted(by_step)]
 
@@ -114,22 +130,22 @@ def add_steps_to_baseline(results: Sequence[Result], baseline: str) -> float | N
     """Set `steps_to_baseline`: the first step at which its training accuracy is that of the baseline's end.
 
     Target: the mean over the baseline's seeds of the last value of the smoothed curve; one target for all runs, so that
-    a baseline run need not reach it either. A run that never reaches it counts with its last step and is `censored`.
+    a baseline run need not reach it either. `first_reach` says when a curve is there. A run that never gets there
+    counts with its last step and is `censored`; curves of fewer than FEWEST_POINTS points are left out.
 
     Returns:
-        The target; None without a finished run of the baseline.
+        The target; None without a long enough run of the baseline.
     """
-    curves = {id(result): result.accuracy.smoothed() for result in results if result.accuracy.values}
-    ends = [curves[id(result)].values[-1] for result in results if result.method == baseline and id(result) in curves]
+    long = [result for result in results if len(result.accuracy.values) >= FEWEST_POINTS]
+    ends = [result.accuracy.smoothed().values[-1] for result in long if result.method == baseline]
     if not ends:
         return None
     target = math.fsum(ends) / len(ends)
-    for result in results:
-        curve = curves.get(id(result))
-        if curve is not None:
-            reached = first_reach(curve.steps, curve.values, target)
-            result.censored = reached is None
-            result.figures[STEPS_TO_BASELINE] = float(curve.steps[-1] if reached is None else reached)
+    for result in long:
+        curve = result.accuracy
+        reached = first_reach(curve.steps, curve.values, target, curve.window)
+        result.censored = reached is None
+        result.figures[STEPS_TO_BASELINE] = float(curve.steps[-1] if reached is None else reached)
     return target
 
 

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import mpmath
 import numpy as np
 
+from srpo.evaluation.student import t_quantile, two_sided_p
+
 LEVEL = 0.95
+NO_SPREAD = 1e-9  # of the largest difference: what rounding leaves of differences that are equal
 MAX_EXACT = 20  # seeds: 2^20 sign patterns take a second
 
 
@@ -24,42 +25,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences to the baseline, one per seed: their mean with interval, and two tests of the mean being 0."""
+    """Differences to the baseline, one per seed: their mean with interval, and two tests of the mean being 0.
+
+    Differences that are equal in all seeds have neither interval nor t test, but for p = 1 where all are 0.
+    """
 
     difference: Interval
     p_t: float | None
     p_sign_flip: float | None
-
-
-def two_sided_p(t: float, degrees: int) -> float:
-    """P(|T| >= |t|) of Student's t: I_x(ν/2, 1/2) with x = ν / (ν + t²), the regularized incomplete beta function.
-
-    Raises:
-        ValueError: for fewer than one degree of freedom.
-    """
-    if degrees < 1:
-        raise ValueError(f"degrees {degrees} must be 1 or more; a test needs two seeds")
-    if math.isinf(t):
-        return 0.0
-    return float(mpmath.betainc(degrees / 2, 0.5, 0, degrees / (degrees + t * t), regularized=True))
-
-
-@lru_cache
-def t_quantile(level: float, degrees: int) -> float:
-    """The t >= 0 with P(|T| <= t) = level, by bisection of `two_sided_p`.
-
-    Raises:
-        ValueError: for a level outside (0, 1), or fewer than one degree of freedom.
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"level {level} must lie in (0, 1); 0.95 is usual")
-    low, high = 0.0, 1.0
-    while two_sided_p(high, degrees) > 1 - level:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if two_sided_p(middle, degrees) > 1 - level else (low, middle)
-    return (low + high) / 2
 
 
 def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
@@ -92,9 +65,12 @@ def paired_comparison(values: Mapping[int, float], baseline: Mapping[int, float]
     interval = mean_interval(differences)
     if interval.n == 1:
         return Paired(interval, None, None)
-    error = _standard_error(differences, interval.mean)
-    t = interval.mean / error if error else math.copysign(math.inf, interval.mean) if interval.mean else 0.0
-    return Paired(interval, two_sided_p(t, interval.n - 1), sign_flip_p(differences))
+    error, largest = _standard_error(differences, interval.mean), max(map(abs, differences))
+    if error * math.sqrt(interval.n) <= NO_SPREAD * largest:
+        return Paired(
+            Interval(interval.mean, None, None, interval.n), None if largest else 1.0, sign_flip_p(differences)
+        )
+    return Paired(interval, two_sided_p(interval.mean / error, interval.n - 1), sign_flip_p(differences))
 
 
 def sign_flip_p(differences: Sequence[float]) -> float | None:
@@ -116,15 +92,24 @@ def sign_flip_floor(n: int) -> float:
     return 2.0 / 2**n
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values: with p_(1) <= ... <= p_(m), max over j <= i of (m − j + 1) · p_(j), at most 1.
+def holm(p_values: Mapping[str, float], planned: int) -> dict[str, float]:
+    """Holm's adjusted p-values: with p_(1) <= p_(2) <= ..., max over j <= i of (m − j + 1) · p_(j), at most 1.
 
     They control the chance of any false finding in the family (Holm 1979).
+
+    Args:
+        p_values: of the tests that could be made.
+        planned: m, the number of tests that were to be made; those without a p-value count.
+
+    Raises:
+        ValueError: for fewer planned tests than p-values.
     """
+    if planned < len(p_values):
+        raise ValueError(f"planned {planned} must be at least the number of p-values, {len(p_values)}")
     adjusted: dict[str, float] = {}
     highest = 0.0
     for i, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        highest = max(highest, min(1.0, (len(p_values) - i) * p_values[name]))
+        highest = max(highest, min(1.0, (planned - i) * p_values[name]))
         adjusted[name] = highest
     return adjusted
 
@@ -142,9 +127,18 @@ def smoothed(values: Sequence[float], window: int) -> list[float]:
     ]
 
 
-def first_reach(steps: Sequence[int], values: Sequence[float], target: float) -> int | None:
-    """The first step whose value is at least the target; None where there is none."""
-    return next((step for step, value in zip(steps, values, strict=True) if value >= target), None)
+def first_reach(steps: Sequence[int], values: Sequence[float], target: float, window: int) -> int | None:
+    """The first step at which the trailing mean over `window` values is at the target, and the next one too.
+
+    Only full windows count. The next one is that of the `window` values behind, where there are as many; it keeps a
+    noisy curve from reaching the target by one lucky window. None where the target is not reached.
+    """
+    means = smoothed(values, window)
+
+    def holds(i: int) -> bool:
+        return means[i] >= target and (i + window >= len(means) or means[i + window] >= target)
+
+    return next((steps[i] for i in range(window - 1, len(means)) if holds(i)), None)
 
 
 def _standard_error(values: Sequence[float], mean: float) -> float:

@@ -25,6 +25,9 @@ from srpo.evaluation.comparison.runner import Chain, Step, srpo_command
 from srpo.evaluation.comparison.summary import Summary, summarize
 from srpo.evaluation.comparison.tuning import Choice, choose, held_out_accuracy
 
+# Options of drawing that `srpo train` knows and `srpo eval` does not.
+TRAINING_ONLY = ("top_k", "min_p", "repetition_penalty", "generation_kwargs")
+
 
 @dataclass(frozen=True)
 class Study:
@@ -140,8 +143,17 @@ class Study:
         summary.missing += [f"{method}: {reason}" for method, reason in held_back.items()]
         summary.settings = {method: self._settings(method, choices.get(method)) for method in self.methods}
         summary.tuning = {method: asdict(choice) for method, choice in choices.items()}
-        summary.notes += self._tuning_notes(choices) + _version_notes(runs)
+        summary.notes += self.drawing_notes() + self._tuning_notes(choices) + _version_notes(runs)
         return summary, results
+
+    def drawing_notes(self) -> list[str]:
+        """A sentence where training draws replies in a way that the evaluation does not follow."""
+        given = dict.fromkeys(
+            name for of in (self.train, *self.methods.values()) for name in TRAINING_ONLY if name in of
+        )
+        return (
+            [f"{', '.join(given)}: of training only; the evaluation draws by temperature and top_p."] if given else []
+        )
 
     def _settings(self, method: str, choice: Choice | None) -> Options:
         shared = {"learning_rate": self.train["learning_rate"]} if "learning_rate" in self.train else {}

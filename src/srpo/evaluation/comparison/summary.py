@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from srpo.evaluation.comparison.results import METRICS, STEPS_TO_BASELINE, Metric, Result, by_method
+from srpo.evaluation.comparison.results import FEWEST_POINTS, METRICS, STEPS_TO_BASELINE, Metric, Result, by_method
 from srpo.evaluation.comparison.statistics import (
     MAX_EXACT,
     Interval,
@@ -14,6 +14,8 @@ from srpo.evaluation.comparison.statistics import (
     paired_comparison,
     sign_flip_floor,
 )
+
+PRIMARY = "grounded_accuracy"
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Summary:
         values: figure -> method -> seed -> value.
         intervals: figure -> method -> mean and interval over seeds.
         differences: figure -> method -> paired differences to the baseline.
-        holm: method -> adjusted p-value of the t test on the primary figure.
+        holm: method -> adjusted p-value of the t test on the primary figure, for as many tests as there are methods.
         start: the figures of the model before training.
         target: training accuracy that `steps_to_baseline` waits for.
         censored: method -> runs that never reached it.
@@ -84,14 +86,15 @@ def summarize(
 ) -> Summary:
     """Intervals, paired differences and tests of every figure that some run has.
 
-    Where no run knows the primary figure (grounded accuracy without a known perception), accuracy takes its place.
+    Where no run knows grounded accuracy, because no perception is known, accuracy takes its place as primary figure.
     """
     names = sorted({name for result in results for name in result.figures})
     values = {name: by_method(results, name) for name in names}
     notes = []
     if results and primary not in values:
-        notes.append(f"No run has {primary}, so accuracy is the primary figure.")
-        primary = "accuracy"
+        instead = "accuracy is the primary figure" if primary == PRIMARY else "there is no test"
+        notes.append(f"No run has {primary}, so {instead}.")
+        primary = "accuracy" if primary == PRIMARY else primary
     intervals = {
         name: {method: mean_interval(list(of.values())) for method, of in values[name].items()} for name in names
     }
@@ -106,7 +109,7 @@ def summarize(
         values=values,
         intervals=intervals,
         differences=differences,
-        holm=holm(tested),
+        holm=holm(tested, len(methods) - 1),
         start=dict(start),
         target=target,
         censored={method: count for method, count in censored.items() if count},
@@ -127,7 +130,11 @@ def _differences(values: Mapping[str, Mapping[int, float]], baseline: str) -> di
 
 def _notes(summary: Summary) -> list[str]:
     notes = []
-    pairs = {paired.difference.n for paired in summary.differences.get(summary.primary, {}).values()}
+    primary = summary.differences.get(summary.primary, {})
+    pairs = {paired.difference.n for paired in primary.values()}
+    equal = [method for method, paired in primary.items() if paired.difference.n > 1 and paired.p_t is None]
+    if equal:
+        notes.append(f"{', '.join(equal)}: the differences are equal in all seeds, so that the t test says nothing.")
     if pairs and max(pairs) <= MAX_EXACT:
         n = max(pairs)
         notes.append(
@@ -135,10 +142,15 @@ def _notes(summary: Summary) -> list[str]:
         )
     if len(pairs) > 1:
         notes.append("Methods have different numbers of pairs, because some runs are missing.")
+    if summary.target is None and summary.values:
+        notes.append(
+            f"Steps to the baseline's accuracy are left out, because no run of {summary.baseline} logged "
+            f"{FEWEST_POINTS} or more generations."
+        )
     if summary.target is not None and summary.values.get(STEPS_TO_BASELINE):
         sentence = (
-            f"Steps count up to the first at which the smoothed training accuracy reaches {summary.target:.3f}, "
-            f"where {summary.baseline} ends on average"
+            f"Steps count up to the first at which the smoothed training accuracy is at {summary.target:.3f}, "
+            f"where {summary.baseline} ends on average, in this window and the next"
         )
         never = ", ".join(f"{method} {count}" for method, count in summary.censored.items())
         never = f"; runs that never do count with their last step, marked * ({never})" if never else ""

@@ -49,6 +49,7 @@ def cell(metric: Metric, interval: Interval | None, *, signed: bool = False) -> 
     if interval is None:
         return "-"
     sign = "+z" if signed else "z"
+    interval = interval if signed else metric.shown(interval)
     mean = f"{interval.mean:{sign}.{metric.digits}f}"
     if interval.low is None or interval.high is None:
         return mean
@@ -108,7 +109,11 @@ def _differences(summary: Summary) -> str:
     rows = []
     for metric in summary.shown():
         paired = summary.differences[metric.name]
-        cells = [_signed(metric, paired.get(method)) for method in summary.others]
+        cells = [
+            _signed(metric, paired.get(method))
+            + (_bound(summary, metric, method, summary.baseline) * (method in paired))
+            for method in summary.others
+        ]
         rows.append([_label(metric), *cells])
     return _table(["", *summary.others], rows)
 
@@ -149,13 +154,14 @@ def _all_notes(summary: Summary) -> list[str]:
     return [
         f"Seeds {', '.join(map(str, summary.seeds))}; intervals are Student's t over seeds. A difference is that of "
         "two runs with the same seed, so with the same prompts in the same order.",
-        "The p-values ask whether the mean difference is 0; Holm's are adjusted for the number of methods.",
+        "The p-values ask whether the mean difference is 0; Holm's are adjusted for the number of methods compared.",
         *summary.notes,
     ]
 
 
-def _bound(summary: Summary, metric: Metric, method: str) -> str:
-    return " *" if metric.name == STEPS_TO_BASELINE and method in summary.censored else ""
+def _bound(summary: Summary, metric: Metric, *methods: str) -> str:
+    """A mark where some run of these methods never reached the baseline's accuracy."""
+    return " *" if metric.name == STEPS_TO_BASELINE and set(methods) & set(summary.censored) else ""
 
 
 def _signed(metric: Metric, paired: Paired | None) -> str:
