@@ -1,7 +1,8 @@
 """Stands in for `python -m srpo.cli train | eval` in tests of `srpo compare`: the files of a run within milliseconds.
 
 Accuracy is a known function of credit, learning rate and seed. Environment variables steer it: FAKE_CALLS, a file that
-each call is appended to; FAKE_FAIL, a credit whose training fails, or "start" for the evaluation before training; FAKE_SLEEP, seconds that a training run takes.
+each call is appended to; FAKE_FAIL, a credit whose training fails, or "start" for the evaluation before training;
+FAKE_SLEEP, seconds that a training run takes.
 """
 
 import json

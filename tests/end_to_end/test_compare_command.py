@@ -198,7 +198,7 @@ def test_the_plan_names_the_budget_where_no_recipe_does(fake, capsys):
 
 
 def test_all_models_are_audited_alike_whatever_they_train_with(fake, capsys):
-    Path("m.yaml").write_text("grpo:\nsrpo: {corruption: noise}\n")
+    Path("m.yaml").write_text("grpo:\nsrpo: {corruption: gaussian_noise}\n")
     options = ("--corruption", "other_image", "--corruption_ratio", "0.3", "--top_k", "5")
     assert compare("--methods", "m.yaml", "--seeds", "0", *options) == 0
     assert yaml.safe_load(Path("out/runs/grpo/seed-0/train.yaml").read_text())["corruption"] == "other_image"

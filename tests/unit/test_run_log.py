@@ -1,9 +1,14 @@
 """Totals over a run from logged means."""
 
+import io
+import json
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from srpo.commands.train import _train
 from srpo.run.log import logged_total
 
 
@@ -27,3 +32,21 @@ def test_quantities_of_a_generation_count_once_a_generation(every):
             entries.append({"step": step, "x": sum(inside) / len(inside) if inside else None})
             before = step
         assert logged_total(entries, "x", every) == pytest.approx(expected)
+
+
+def test_the_summary_of_training_counts_all_steps(tmp_path):
+    # six steps of 2 s; a generation feeds two of them, so three generations with 1 s of contrasts each
+    entries = [{"step": s, "step_time": 2.0, "srpo/time/contrast_seconds": 1.0} for s in (4, 6)]
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(num_iterations=1, steps_per_generation=8, gradient_accumulation_steps=4),
+        state=SimpleNamespace(log_history=[*entries, {"step": 6, "train_runtime": 20.0}], global_step=6),
+        eval_dataset=None,
+        add_callback=lambda callback: None,
+        train=lambda resume_from_checkpoint: None,
+        save_model=lambda path: None,
+        is_world_process_zero=lambda: True,
+    )
+    said = io.StringIO()
+    _train(trainer, None, tmp_path, Console(file=said))
+    assert json.loads((tmp_path / "summary.json").read_text())["contrast_seconds"] == 3
+    assert "25% of step time on contrasts" in said.getvalue()
