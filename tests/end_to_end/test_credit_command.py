@@ -14,6 +14,7 @@ from srpo.cli import main
 from srpo.commands.credit import Measurement
 from srpo.commands.credit_view import BatchProgress, show_result, write_tables
 from srpo.evaluation.alignment.result import Line, remarks, verdict
+from srpo.evaluation.alignment.specs import DEFAULT_CREDITS
 from srpo.evaluation.alignment.statistics import Interval
 
 SMALL = [
@@ -52,7 +53,7 @@ def test_a_measurement_leaves_tables_a_figure_and_a_sentence(capsys, tmp_path):
     assert few in (out / "credit.md").read_text()
     assert result["batches_used"] == 3
     assert [line["credit"] for line in result["credits"]][:2] == ["uniform", "srpo"]
-    assert len(result["credits"]) == 11
+    assert len(result["credits"]) == len(DEFAULT_CREDITS)
     assert len(result["batches"]) == 3
     for line in result["credits"]:
         assert set(line["difference"]) == {"gradient/reward", "gradient/grounded", "adam/reward", "adam/grounded"}
@@ -62,7 +63,7 @@ def test_a_measurement_leaves_tables_a_figure_and_a_sentence(capsys, tmp_path):
     assert result["credits"][0]["effective_tokens"] == pytest.approx(1)
     assert 0 < result["credits"][1]["effective_tokens"] < 1
     with (out / "credit.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 11 * 4
+        assert len(list(csv.DictReader(file))) == len(DEFAULT_CREDITS) * 4
     assert "| srpo |" in (out / "credit.md").read_text()
     assert Image.open(out / "credit.png").size[0] >= 900
     assert (out / "credit.svg").read_text().startswith("<?xml")

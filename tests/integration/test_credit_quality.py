@@ -174,7 +174,7 @@ def test_gradients_with_checkpointing_are_the_same(qwen_folder, tmp_path):
 def test_gradients_under_dropout_follow_from_the_seed_and_the_batch(qwen_folder, tmp_path):
     replay = make_trainer(ScriptedReplay, qwen_folder, tmp_path, peft_config=lora(lora_dropout=0.5))
     plan = Plan(batches=3, prompts=2, rows_per_pass=4, parameters=None, sketch=10**8, seed=0)
-    specs = parse_specs(["srpo:strength=0"], replay.args)
+    specs = parse_specs(["srpo:strength=0", "srpo"], replay.args)
     sums = []
     for seed in (1, 2):  # where the generators stand differs between a whole measurement and one that goes on
         torch.manual_seed(seed)

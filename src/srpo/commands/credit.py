@@ -19,8 +19,8 @@ from srpo.commands.reward_functions import make_rewards
 from srpo.commands.rows import load_rows
 from srpo.commands.train import make_trainer
 from srpo.evaluation.alignment.figure import draw
-from srpo.evaluation.alignment.measure import Measurement, Plan
-from srpo.evaluation.alignment.result import as_json, remarks, verdict
+from srpo.evaluation.alignment.measure import Measurement, Plan, Record
+from srpo.evaluation.alignment.result import Line, as_json, remarks, verdict
 from srpo.evaluation.replay import ReplayTrainer
 from srpo.roles import ResponseFormat
 from srpo.run.console import clock, show_plan
@@ -63,25 +63,11 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(
             f"{' '.join(str(error).split()) or type(error).__name__} (SRPO_DEBUG=1 shows where)"
         ) from error
-    said, doubts = verdict(lines), remarks(lines, len(records))
-    result: dict[str, Any] = {
-        "verdict": said,
-        "remarks": doubts,
-        "batches_used": lines[0].batches,
-        "model": name,
-        "dataset": job.arguments.dataset_name,
-        "plan": asdict(_plan(job)),
-        "num_generations": job.config.num_generations,
-        "parameters": sum(p.numel() for p in measurement.parameters.values()),
-        "exact": measurement.sketch.exact,
-        "credits": as_json(lines),
-        "batches": records,
-        "seconds": time.perf_counter() - started,
-    }
+    result = _result(job, name, measurement, lines, records) | {"seconds": time.perf_counter() - started}
     write_json(run / RESULT, result)
-    write_tables(run, lines, doubts)
+    write_tables(run, lines, result["remarks"])
     draw(lines, run / "credit", title=f"{job.arguments.dataset_name}, {lines[0].batches} batches")
-    show_result(console, lines, said, doubts)
+    show_result(console, lines, result["verdict"], result["remarks"])
     console.print(
         f"\n{clock(result['seconds'])}; {run}/{RESULT}, credit.md, credit.csv, credit.png, credit.svg", soft_wrap=True
     )
@@ -92,6 +78,24 @@ def _plan(job: CreditJob) -> Plan:
     own = job.arguments
     rows = job.config.per_device_train_batch_size
     return Plan(own.batches, own.prompts_per_batch, rows, own.parameters, own.sketch, job.config.seed)
+
+
+def _result(
+    job: CreditJob, model: str, measurement: Measurement, lines: Sequence[Line], records: Sequence[Record]
+) -> dict[str, Any]:
+    return {
+        "verdict": verdict(lines),
+        "remarks": remarks(lines, len(records)),
+        "batches_used": lines[0].batches,
+        "model": model,
+        "dataset": job.arguments.dataset_name,
+        "plan": asdict(_plan(job)),
+        "num_generations": job.config.num_generations,
+        "parameters": sum(p.numel() for p in measurement.parameters.values()),
+        "exact": measurement.sketch.exact,
+        "credits": as_json(lines),
+        "batches": records,
+    }
 
 
 def _run_folder(job: CreditJob, settings: dict[str, Any]) -> Path:

@@ -29,7 +29,7 @@ LEGEND = (
     "Above 0 the same rollouts point further uphill. Adam's space divides every coordinate by the root of its "
     "second moment, as the optimizer does. Norm is the length of the gradient against that of uniform; tokens is "
     "the share of a rollout's tokens that the update is spread over, 1 when all count alike. negated (gaps turned "
-    "round) and surprise (-log π as gap) are controls."
+    "round), surprise (-log π as gap) and confidence (log π as gap) are controls."
 )
 FIGURES = ("norm_ratio", "effective_tokens")
 TITLES = {

@@ -154,7 +154,9 @@ def _run_directory(job: Evaluation, given: str, decides: dict[str, Any], argumen
     named = f"eval-{Path(own.dataset_name).stem or 'data'}-{identity.short_name(decides)}"
     run = Path(own.output_dir or RUNS / named)
     kept, settings = identity.read(run), job.settings() | {"model_name_or_path": given}
-    of_audit = job.deciding_audit() if own.audit else {name: kept[name] for name in OF_AUDIT & set(kept or ())}
+    of_audit = (
+        job.deciding_audit() if own.audit else {name: value for name, value in (kept or {}).items() if name in OF_AUDIT}
+    )
     decides = decides | of_audit
     if kept is not None:
         others = identity.differences(kept, decides, () if ReplyStore(run).holds("corrupted") else OF_AUDIT)
@@ -177,7 +179,7 @@ def _run_directory(job: Evaluation, given: str, decides: dict[str, Any], argumen
 
 
 def _evaluate(session: Session) -> None:
-    job, own, run = session.job, session.job.arguments, session.run
+    own, run = session.job.arguments, session.run
     if PartialState().is_main_process and session.rows.skipped:
         write_json(run / "bad_rows.json", [asdict(find) for find in session.rows.skipped])
     options = Options(

@@ -123,15 +123,14 @@ class Measurement:
         return lines, store.records
 
     def batch(self, index: int) -> tuple[torch.Tensor, Record]:
-        """Sketches (V, kinds, K) of the gradients of a batch, and figures about it: a function of the seed and the index.
+        """Sketches (V, kinds, K) of the gradients of a batch, and figures about it; they follow from seed and index.
 
-        Dropout, where the policy has any, is as in training; one forward pass serves all credits.
+        Dropout is as in training, with the same mask for all credits.
         """
         name = f"{self.plan.seed}/credit/{index}"
         rows = [dict(self.dataset[i]) for i in self._rows(index) for _ in range(self.trainer.num_generations)]
         rollouts = self.trainer.rollouts(rows, step=index, seed=name)
-        with seeded(f"{name}/evidence", self.trainer.accelerator.device):
-            evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in self.specs])
+        evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in self.specs])
         factors = {spec.label: spec.factors(evidence) for spec in self.specs}
         advantages = [rollouts.advantages.unsqueeze(1) * f for f in factors.values()]
         record = self._record(rollouts, evidence, factors)

@@ -98,7 +98,8 @@ def verdict(lines: Sequence[Line]) -> str:
     words = _words(plain)
     said = f"On this data the gradient of {line.credit} is {words} than GRPO's: {_figures(plain)}"
     if words == _NEITHER:
-        said = f"On this data {line.batches} batches do not tell the gradient of {line.credit} from GRPO's: {_figures(plain)}"
+        said = f"On this data {line.batches} batches do not tell the gradient of {line.credit} from GRPO's: "
+        said += _figures(plain)
     return f"{said}, GRPO {base:.3f}; in Adam's space {_figures(adam)}."
 
 
