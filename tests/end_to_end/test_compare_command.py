@@ -16,6 +16,7 @@ from PIL import Image
 from srpo.cli import main
 from srpo.evaluation.comparison import study as study_module
 from tests import fake_srpo
+from tests.interrupts import heed_interrupts
 
 FAKE = str(Path(fake_srpo.__file__))
 BASE = ["--learning_rate", "1e-4", "--max_steps", "41", "--dataset", "shapes/pips", "--bf16", "false"]
@@ -291,7 +292,7 @@ def test_an_interruption_ends_the_children_and_says_how_to_go_on(kind, tmp_path,
     )
     environment = {**os.environ, "FAKE_CALLS": str(tmp_path / "calls"), "FAKE_SLEEP": "600"}
     command = [sys.executable, "-c", script]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     config = tmp_path / "out/runs/grpo/seed-0/train/config.yaml"
     deadline = time.monotonic() + 60
     while not config.exists() and time.monotonic() < deadline:

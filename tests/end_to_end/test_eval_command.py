@@ -24,6 +24,7 @@ from srpo.evaluation.benchmarks import with_system_message
 from srpo.evaluation.checkpoint import Checkpoint, find_checkpoint
 from srpo.roles import Role, token_roles
 from srpo.tiny import model_path
+from tests.interrupts import heed_interrupts
 
 SHORT = ["--dataset", "shapes/pips", "--rows", "6", "--samples", "2", "--max_completion_length", "64"]
 LONG = ["--dataset", "shapes", "--rows", "40", "--samples", "4", "--max_completion_length", "64", "--batch_size", "8"]
@@ -47,7 +48,8 @@ def replies(run):
 
 def start(folder, *arguments):
     command = [sys.executable, "-m", "srpo.cli", "eval", "tiny", *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=folder, preexec_fn=heed_interrupts, **pipes)
 
 
 def stop_after_first_part(folder, run, how, parts=1):

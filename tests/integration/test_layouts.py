@@ -95,13 +95,16 @@ def gaps_by_hand(bare, row, completion, roles, run_seed, contrast):
     return [{0: 0.0, 1: original[t] - blinded[t], 2: whole[t] - cut.get(t, 0.0)}[role] for t, role in enumerate(roles)]
 
 
-def weights_by_hand(gaps, roles):
-    """Method, section 3, in plain Python."""
+def weights_by_hand(gaps, roles, advantage):
+    """Method, section 3, in plain Python: one gap for the reasoning block, turned round where A < 0."""
     chosen = [t for t, role in enumerate(roles) if role]
     if not chosen:
         return [1.0] * len(roles)
-    b = sum(gaps[t] for t in chosen) / len(chosen)
-    w = {t: min(max(math.exp(gaps[t] - b), CLIP[0]), CLIP[1]) for t in chosen}
+    block = [gaps[t] for t in chosen if roles[t] == 2]
+    s = {t: sum(block) / len(block) if roles[t] == 2 else gaps[t] for t in chosen}
+    b = sum(s.values()) / len(s)
+    sign = 1 if advantage > 0 else -1
+    w = {t: min(max(math.exp(sign * (s[t] - b)), CLIP[0]), CLIP[1]) for t in chosen}
     mean = sum(w.values()) / len(w)
     return [w[t] / mean if t in w else 1.0 for t in range(len(roles))]
 
@@ -120,7 +123,7 @@ def check_by_hand(folder, trainer):
         roles = credit.roles[i, :length].tolist()
         gaps = gaps_by_hand(bare, row, completion, roles, trainer.args.seed, trainer.args.reasoning_contrast)
         torch.testing.assert_close(credit.gaps[i, :length], torch.tensor(gaps), atol=1e-5, rtol=0)
-        weights = weights_by_hand(gaps, roles)
+        weights = weights_by_hand(gaps, roles, credit.advantages[i])
         clipped += sum(w > 1.01 for w in weights)
         torch.testing.assert_close(credit.weights[i, :length], torch.tensor(weights), atol=1e-5, rtol=0)
     assert ((credit.roles != 0).any(1) & (credit.advantages != 0)).sum() >= 3
