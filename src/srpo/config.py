@@ -5,7 +5,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from srpo.corruption import CORRUPTIONS
+from srpo.corruption import CORRUPTIONS, check_ratio
 from srpo.credit_settings import NAMES, CreditSettings, check_choice
 from srpo.roles import ResponseFormat
 
@@ -65,11 +65,7 @@ class SRPOConfig(CreditSettings, GRPOConfig):
         self.check()
         check_choice("corruption", self.corruption, tuple(CORRUPTIONS))
         check_choice("scoring", self.scoring, SCORINGS)
-        if not 0 < self.corruption_ratio <= 1:
-            raise ValueError(
-                f"corruption_ratio {self.corruption_ratio} must lie in (0, 1]; it is the share of the image that is "
-                "masked, 0.6 by default"
-            )
+        check_ratio(self.corruption_ratio)
         if self.scoring_max_tokens is not None and self.scoring_max_tokens < 1:
             raise ValueError(
                 f"scoring_max_tokens {self.scoring_max_tokens} must be positive; it is the most tokens in one forward "

@@ -209,3 +209,11 @@ def _number(value: Any) -> float:
 def _require(name: str, value: Any, valid: bool, rule: str, example: str) -> None:
     if not valid:
         raise ValueError(f"{name} {value!r} must be a number {rule}; choose one such as {example}")
+
+
+def check_ratio(ratio: float) -> None:
+    """Raise ValueError (value, rule, remedy) unless `ratio` can be the share that patch_mask masks."""
+    if not 0 < ratio <= 1:
+        raise ValueError(
+            f"corruption_ratio {ratio} must lie in (0, 1]; it is the share of the image that is masked, 0.6 by default"
+        )

@@ -1,18 +1,14 @@
 """The options of `srpo eval` in a comparison: those of training that it shares, and what is asked of every model."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 from srpo.commands.arguments import DataArguments
 from srpo.commands.eval_options import EvalArguments
 from srpo.commands.rows import load_questions
 from srpo.config import SRPOConfig
-from srpo.data import world
-from srpo.data.loading import WORLD
-from srpo.data.mixture import is_mixture
-from srpo.data.presets import PRESETS, find_preset
-from srpo.data.sources import canonical_split, split_names
+from srpo.data.loading import splits_of
+from srpo.data.sources import canonical_split
 from srpo.evaluation.comparison.methods import ComparisonError
 from srpo.roles import ResponseFormat
 
@@ -75,14 +71,7 @@ def check_questions(arguments: EvalArguments) -> None:
 
 def same_questions(train: dict[str, Any], evaluate: dict[str, Any]) -> bool:
     """Do training runs measure held-out accuracy on the split that is reported?"""
-    name, preset = str(evaluate["dataset_name"]), train.get("preset")
-    if name.split("/")[0] == WORLD:
-        splits: Sequence[str] = world.SPLITS
-    elif is_mixture(name):
-        splits = ("train",)
-    else:
-        splits = split_names(name, find_preset(preset) if preset else PRESETS.get(name))
-    kinds = {canonical_split(split) for split in splits}
+    kinds = {canonical_split(split) for split in splits_of(str(evaluate["dataset_name"]), train.get("preset"))}
     named = train.get("dataset_test_split")
     chooses = named or next((kind for kind in ("validation", "test") if kind in kinds), None)
     reports = evaluate.get("split") or named or next((kind for kind in ("test", "validation") if kind in kinds), None)

@@ -21,13 +21,13 @@ from srpo.commands.model import model_view, resolve_model, settle_opened_block
 from srpo.commands.output import quiet
 from srpo.commands.rows import load_options
 from srpo.config import SRPOConfig
-from srpo.data import DataError, world
+from srpo.data import DataError
 from srpo.data.check import check
 from srpo.data.lengths import ModelView
-from srpo.data.loading import WORLD, Loaded, open_rows
+from srpo.data.loading import WORLD, Loaded, open_rows, splits_of
 from srpo.data.mixture import is_mixture
 from srpo.data.presets import PRESETS, find_preset
-from srpo.data.sources import canonical_split, left_out, split_names
+from srpo.data.sources import canonical_split, left_out
 from srpo.roles import ResponseFormat
 
 USAGE = "usage: srpo data check DATASET [--model NAME] [--json FILE] [--config FILE.yaml] [--OPTION VALUE ...]"
@@ -120,12 +120,7 @@ def _open(arguments: DataArguments, options: dict[str, Any]) -> tuple[dict[str, 
 
 def _splits(name: str, preset: str | None) -> tuple[str | None, str | None]:
     """The splits of a data set for training and for evaluation, None where it has none; one of them is there."""
-    if name.split("/")[0] == WORLD:
-        splits: Sequence[str] = world.SPLITS
-    elif is_mixture(name):
-        splits = ("train",)
-    else:
-        splits = split_names(name, find_preset(preset) if preset else PRESETS.get(name))
+    splits = splits_of(name, preset)
     kinds = {canonical_split(split): split for split in reversed(splits)}
     held_out = kinds.get("validation") or kinds.get("test")
     return kinds.get("train") or (None if held_out else splits[0]), held_out

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from srpo.corruption import CORRUPTIONS, corrupt, corruption_seed
+from srpo.corruption import CORRUPTIONS, check_ratio, corrupt, corruption_seed
 from srpo.data import world
 from srpo.data.schema import DataError
 from srpo.evaluation.audit.blocks import stated_perception, up_to_perception, written_perception
@@ -51,8 +51,7 @@ def check_corruption(kind: str, ratio: float) -> None:
         )
     if kind not in kinds:
         raise ValueError(f"corruption {kind!r} must be one of {', '.join(kinds)}; choose one of these")
-    if not 0 < ratio <= 1:
-        raise ValueError(f"corruption_ratio {ratio} must lie in (0, 1]; it is the share of an image that is masked")
+    check_ratio(ratio)
 
 
 def image_corruption(config: Any, processor: Any, kind: str = CORRUPTION, ratio: float = CORRUPTION_RATIO) -> Corrupt:
