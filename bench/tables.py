@@ -107,11 +107,26 @@ def memory(results: list[dict[str, Any]]) -> str:
     return rows_of(["setting", "phase", "measured MiB", "estimate MiB", "estimate / measured"], rows)
 
 
+def report(results: dict[str, float]) -> str:
+    """What making, opening and looking at a report costs, in one line."""
+    columns = {
+        "rollouts in the page": ("rollouts", "{:.0f}"),
+        "MB": ("megabytes", "{:.1f}"),
+        "made in s": ("seconds", "{:.0f}"),
+        "peak GiB": ("peak_gib", "{:.2f}"),
+        "opened in s": ("open_seconds", "{:.1f}"),
+        "other colouring in ms": ("switch_ms", "{:.0f}"),
+    }
+    cells = [style.format(results[name]) if name in results else "-" for name, style in columns.values()]
+    return rows_of(list(columns), [cells])
+
+
 def section(name: str, folder: Path) -> str:
     """The table of one result file and how it was made."""
     record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     kind = record["bench"].split("-")[0]
-    made = {"scoring": scoring, "step": step, "scaling": scaling, "memory": memory}[kind](record["results"])
+    tables = {"scoring": scoring, "step": step, "scaling": scaling, "memory": memory, "report": report}
+    made = tables[kind](record["results"])
     options = " ".join(
         f"--{k} {v}" for k, v in record["options"].items() if k != "output" and v not in ("False", "True")
     )

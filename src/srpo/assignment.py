@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
+from PIL import Image
 
 from srpo.contrast import Context, role_contexts, with_prompts
 from srpo.credits import CREDITS, Credit, Evidence
@@ -57,6 +58,10 @@ class BatchView:
         """The image inputs of some rollouts with every image corrupted."""
         return self.corrupt(self.prompts)
 
+    def corrupted_images(self, row: int) -> list[Image.Image]:
+        """The corrupted images of a rollout."""
+        return self.corrupted.images(row)
+
     @property
     def has_image(self) -> torch.Tensor:
         """(B,) bool, whether a rollout's prompt has an image."""
@@ -103,6 +108,16 @@ class CreditAssigner:
     render: Callable[[Sequence[dict[str, Any]]], tuple[list[Any], list[str]]]
     tokenize: Callable[[list[Prompt]], tuple[Any, ...]]
     gather: Callable[[torch.Tensor], torch.Tensor]
+
+    @property
+    def corruption(self) -> str:
+        """What is done to images, such as "patch_mask 0.6"; "" where the method corrupts none."""
+        settings = self.settings
+        contexts = CREDITS[settings.credit].contexts(settings)
+        if "corrupted" not in contexts and not settings.adds_perception_term:
+            return ""
+        ratio = f" {settings.corruption_ratio:g}" if settings.corruption == "patch_mask" else ""
+        return f"{settings.corruption}{ratio}"
 
     def view(self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any], step: int) -> BatchView:
         """The view of a generation batch of TRL's GRPOTrainer.

@@ -11,6 +11,8 @@ COMMANDS = {
     "compare": ("srpo.commands.compare", "methods against one another: seeds, one table, one figure"),
     "eval": ("srpo.commands.eval", "replies, scores with intervals, and an audit of what answers rest on"),
     "credit": ("srpo.commands.credit", "is a token credit any good here? gradient alignment, without training"),
+    "inspect": ("srpo.commands.inspect", "what would be reinforced here? replies to one question, token by token"),
+    "report": ("srpo.commands.report", "runs as one HTML page: curves, every token's credit, audit, comparison"),
     "data": ("srpo.commands.data", "check a data set: what is in it, and every bad row with its remedy"),
     "rewards": ("srpo.commands.rewards", "explain why a reply got its rewards"),
     "warmup": ("srpo.commands.warmup", "teach a model the response format before training"),

@@ -3,10 +3,12 @@
 Every metric is a (sum, count) pair, so that ranks add up before they divide. Axes: B rollouts, T completion tokens.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 
 from srpo.roles import Role
 
@@ -28,6 +30,9 @@ class CreditBatch:
         gaps: (B, T) contrast gaps in nats; 0 at tokens that the credit does not look at, in rollouts that do not learn,
             and throughout for "uniform" and "papo".
         weights: (B, T) token weights; 1 at these tokens.
+        eos: tokens that end a reply.
+        corruption: what the contrast does to images, such as "patch_mask 0.6"; "" where the credit corrupts none.
+        corrupted: index of a rollout -> its corrupted images, pixel by pixel those that are scored.
     """
 
     step: int
@@ -39,6 +44,9 @@ class CreditBatch:
     roles: torch.Tensor
     gaps: torch.Tensor
     weights: torch.Tensor
+    eos: Sequence[int]
+    corruption: str
+    corrupted: Callable[[int], list[Image.Image]]
 
 
 def role_metrics(roles: torch.Tensor, mask: torch.Tensor, learns: torch.Tensor) -> Totals:

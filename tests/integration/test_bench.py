@@ -5,6 +5,7 @@ import torch
 
 from bench.first_step import first_rollouts, write_rows
 from bench.harness import Scoring, Setting, peak_bytes, ready
+from bench.report import make_report, write_run
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +30,12 @@ def test_the_first_step_is_timed(tmp_path, layout):
     found = first_rollouts(data, 12, tmp_path)
     assert 1 < found["seconds"] < 600
     assert 0.1 < found["anonymous_gib"] < found["resident_gib"]
+
+
+def test_a_report_is_timed(tmp_path):
+    write_run(tmp_path / "run", 36, 64)
+    found = make_report(tmp_path / "run", tmp_path / "page.html")
+    assert found["rollouts"] == 36
+    assert found["megabytes"] == pytest.approx((tmp_path / "page.html").stat().st_size / 1e6)
+    assert 0 < found["peak_gib"] < 2
+    assert found["seconds"] > 0

@@ -81,6 +81,9 @@ class JobArguments(DataArguments):
     )
     rollouts_every: int = field(default=10, metadata={"help": "Steps between saved rollouts; 0 saves none."})
     rollouts_saved: int = field(default=32, metadata={"help": "Rollouts to save each time."})
+    rollouts_logged: int = field(
+        default=8, metadata={"help": "Rollouts to send to the trackers of --report_to each time; 0 sends none."}
+    )
     show_prompt: int = field(default=0, metadata={"help": "Print the first N prompts as the model sees them."})
     gpu_memory: float | None = field(
         default=None, metadata={"help": "GiB of each GPU, for the estimate of a dry run; asked of the GPU by default."}

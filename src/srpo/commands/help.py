@@ -24,6 +24,7 @@ FROM_TRL = {
     "use_vllm": "Sample with vLLM.",
     "seed": "Of sampling, data order and corruption.",
     "output_dir": "Run directory; by default a new one under runs/.",
+    "report_to": "Log live to trackio, tensorboard or wandb, with a table of rollouts.",
     "resume_from_checkpoint": "true to continue the run in output_dir.",
 }
 FROM_MODEL = {

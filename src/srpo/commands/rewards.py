@@ -77,7 +77,7 @@ def _case(given: argparse.Namespace, rest: Sequence[str]) -> Case:
         missing = "--reply" if given.reply is None else "--answer"
         raise UsageError(f"{missing} is missing; give --reply and --answer, --dataset and --id, or a file of rollouts")
     return Case(
-        reply=_text(given.reply),
+        reply=text_or_file(given.reply),
         answer=given.answer,
         options=_list("options", given.options),
         task=given.task,
@@ -108,7 +108,7 @@ def _case_of_row(given: argparse.Namespace, rest: Sequence[str]) -> Case:
         )
     row = rows[place]
     return Case(
-        reply=_text(given.reply),
+        reply=text_or_file(given.reply),
         answer=given.answer if given.answer is not None else row["answer"],
         options=row["options"],
         task=row["task"] or None,
@@ -199,7 +199,7 @@ def _list_cases(console: Console, cases: Sequence[Case], scheme: Scheme) -> None
     console.print(table, markup=False)
 
 
-def _text(given: str) -> str:
+def text_or_file(given: str) -> str:
     """The content of the file that is named, or the text itself."""
     if "\n" in given or "<" in given or len(given) > 1000:
         return given

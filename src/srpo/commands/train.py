@@ -23,9 +23,11 @@ from srpo.commands.plan import describe
 from srpo.commands.prompt_view import show_prompts
 from srpo.commands.reward_functions import RewardFunction, make_rewards
 from srpo.commands.rows import Rows, load_data
+from srpo.commands.trackers import check_trackers, close_trackers, open_trackers, tables_of
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, clock, show_plan, show_summary
 from srpo.run.directory import MetricsFile, non_default, write_header, write_json
+from srpo.run.live import RolloutTable
 from srpo.run.log import logged_total
 from srpo.run.rollouts import RolloutFile
 from srpo.trainer import SRPOTrainer
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         show_help(Console(highlight=False))
         return 0
     job = parse(arguments)
+    check_trackers(list(job.config.report_to or ()), job.config.log_completions)
     state = PartialState()
     console = Console(quiet=not state.is_main_process, highlight=False)
     response_format = ResponseFormat.parse(job.config.response_format)
@@ -74,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
             trainer = make_trainer(SRPOTrainer, job, name, processor, rows, rewards, run)
         except RuntimeError as error:  # an integration that is not installed, weights that do not fit the config
             raise ValueError(str(error)) from error
+        open_trackers(trainer, run)
         if trainer.is_world_process_zero():
             write_header(run, {**settings, "model_name_or_path": name}, seed=job.config.seed, arguments=list(arguments))
             if rows.skipped:
@@ -94,6 +98,7 @@ def _train(trainer: SRPOTrainer, checkpoint: bool | str | None, run: Path, conso
     trainer.add_callback(ProgressCallback(console))
     trainer.train(resume_from_checkpoint=checkpoint)
     after = _evaluate(trainer, "after", console)
+    close_trackers(trainer)
     trainer.save_model(str(run / "model"))
     if not trainer.is_world_process_zero():
         return
@@ -180,11 +185,16 @@ def make_trainer(
 
 
 def _observe(job: Job, trainer: SRPOTrainer, processor: Any, run: Path) -> None:
-    """Write metrics and sampled rollouts while the run goes on."""
+    """Write metrics and sampled rollouts while the run goes on, and send some rollouts to the trackers."""
     trainer.add_callback(MetricsFile(run))
-    every, count = job.arguments.rollouts_every, job.arguments.rollouts_saved
-    if every > 0 and count > 0:
-        trainer.observers.append(RolloutFile(run, processor.tokenizer, every=every, count=count))
+    every, saved, logged = (getattr(job.arguments, f"rollouts_{name}") for name in ("every", "saved", "logged"))
+    if every > 0 and saved > 0:
+        trainer.observers.append(RolloutFile(run, processor.tokenizer, every=every, count=saved))
+    tables = tables_of(trainer)
+    if every > 0 and logged > 0 and tables:
+        group, saved = trainer.num_generations, saved or logged
+        table = RolloutTable(tables, processor.tokenizer, every=every, count=logged, group=group, saved=saved)
+        trainer.observers.append(table)
 
 
 def _checkpoint(job: Job, run: Path) -> bool | str | None:

@@ -68,9 +68,10 @@ class ReplayTrainer(SRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.model = self.model_wrapped = self.accelerator.prepare_model(self.model)  # as `train` would
-        if self.args.activation_checkpointing:
-            options: Any = self.args.activation_checkpointing_kwargs or {}
-            self.model.activation_checkpointing_enable({**options, "use_reentrant": False})
+        if self.args.gradient_checkpointing:  # transformers 5.17 has only this name of activation_checkpointing
+            options: Any = self.args.gradient_checkpointing_kwargs or {}
+            enable = getattr(self.model, "activation_checkpointing_enable", self.model.gradient_checkpointing_enable)
+            enable({**options, "use_reentrant": False})
 
     @property
     def log_prob_function(self) -> Any:

@@ -8,6 +8,7 @@ rollouts/step_N.parquet sampled rollouts, token by token
 checkpoint-N/           TRL's checkpoints
 model/                  the trained model in Hugging Face form
 summary.json            held-out figures before and after, time
+report.html             what `srpo report` makes of it
 """
 
 import dataclasses

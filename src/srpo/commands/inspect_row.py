@@ -1,0 +1,58 @@
+"""The data row of one question on the command line, checked as a training run checks its rows."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from srpo.cli import UsageError
+from srpo.commands.arguments import DataArguments
+from srpo.commands.inspect_options import InspectArguments
+from srpo.commands.rows import load_options
+from srpo.data import DataError
+from srpo.data.check import check
+from srpo.data.lengths import ModelView
+from srpo.data.loading import Loaded, open_rows
+from srpo.data.problems import REFUSED, BadRow
+from srpo.roles import ResponseFormat
+
+# Rows have answers. These stand in for one that is not known; they decide on the hint behind the question, if at all.
+PLACEHOLDERS = {"box": "[0, 0, 1, 1]", "range": "[0, 1]"}
+_ROW_GOES = re.compile(r",? or (remove|drop) the row")
+
+
+def question_data(
+    own: InspectArguments, response_format: ResponseFormat, view: ModelView
+) -> tuple[Dataset, dict[str, Any]]:
+    """A data set of the one row, and the row in the schema; without an answer, answer and task are empty there.
+
+    Raises:
+        UsageError: for what makes a row of a data set a bad one, such as an image that cannot be read.
+    """
+    kind = (own.task or "").partition(":")[0]
+    answer = own.answer if own.answer is not None else PLACEHOLDERS.get(kind, "A")
+    raw = {
+        "id": "question",
+        "question": own.question,
+        "images": [Path(path) for path in own.image],
+        "answer": answer,
+        "options": own.options,
+        "alternatives": own.alternatives,
+    }
+    shared = {name: getattr(own, name) for name in ("instruction", "task", "hint", "max_pixels")}
+    try:
+        loaded = open_rows([raw], **load_options(DataArguments(**shared), response_format))
+    except DataError as error:
+        raise UsageError(str(error)) from error
+    _refuse(loaded.bad)
+    _refuse(check("question", {"question": Loaded(loaded.dataset)}, train=None, model=view).splits[0].bad)
+    unknown = {"answer": "", "task": ""} if own.answer is None else {}
+    return loaded.dataset, loaded.dataset[0] | unknown
+
+
+def _refuse(finds: list[BadRow]) -> None:
+    """Raise UsageError for the first find that training would refuse."""
+    for find in finds:
+        if find.severity == REFUSED:
+            raise UsageError(f"{find.reason}; {_ROW_GOES.sub('', find.remedy)}")
