@@ -59,7 +59,8 @@ def write_run(run, rows=None, *, steps=(1, 2, 3), finished=True, config=None):
 
 
 def numbers(content, count):
-    """`count` numbers of a plane: mantissas, then exponents."""
-    mantissas = np.frombuffer(content, "<i2", count)
+    """`count` numbers: the high bytes of their mantissas, the low bytes, exponents."""
+    high, low = np.frombuffer(content, "i1", count), np.frombuffer(content, "u1", count, offset=count)
+    mantissas = high.astype(int) * 256 + low
     exponents = np.frombuffer(content, "i1", count, offset=2 * count)
     return [None if e == 127 else float(f"{m}e{e}") for m, e in zip(mantissas, exponents, strict=True)]

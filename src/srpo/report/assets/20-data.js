@@ -27,12 +27,12 @@ function base64Bytes(text) {
   return bytes;
 }
 
-/** Values as mantissa · 10^exponent: `count` 16-bit mantissas, then `count` exponents, from `offset`. NaN is null. */
+/** Values as mantissa · 10^exponent: high bytes of `count` mantissas, low bytes, exponents, from `offset`. NaN is null. */
 function plane(view, offset, count) {
   const values = new Float64Array(count);
   for (let i = 0; i < count; i++) {
     const exponent = view.getInt8(offset + 2 * count + i);
-    const mantissa = view.getInt16(offset + 2 * i, true);
+    const mantissa = (view.getInt8(offset + i) << 8) | view.getUint8(offset + count + i);
     values[i] = exponent === NULL_EXPONENT ? NaN : Number(`${mantissa}e${exponent}`);
   }
   return values;
