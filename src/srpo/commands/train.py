@@ -128,8 +128,8 @@ def _show_next_steps(console: Console, job: Job, run: Path) -> None:
         f"""
 Next
   model      {run}/model    (load it with AutoModelForImageTextToText.from_pretrained)
-  figures    {run}/metrics.jsonl
-  rollouts   {run}/rollouts/    (every token with its role, gap and weight){baseline}
+  look       srpo report {run}    (curves, and every token with its role, gap and weight)
+  figures    {run}/metrics.jsonl{baseline}
   your data  srpo train --model Qwen/Qwen2.5-VL-3B-Instruct --dataset FOLDER --dry_run""",
         soft_wrap=True,
     )
