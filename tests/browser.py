@@ -1,5 +1,6 @@
 """Chromium for tests, and pages that are watched: what they fetch, what they say, what goes wrong in them."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ LAPTOP = {"width": 1280, "height": 850}
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A headless browser; the test is skipped where there is none."""
+    """A headless browser; where there is none the test is skipped, or fails if SRPO_BROWSER_TESTS is "required"."""
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
+        give_up = pytest.fail if os.environ.get("SRPO_BROWSER_TESTS") == "required" else pytest.skip
+        give_up("no Chromium on this machine: make chromium, or apt-get install chromium")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

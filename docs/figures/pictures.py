@@ -1,8 +1,9 @@
 """The pictures of README and docs, from a real run: python docs/figures/pictures.py RUN [--images docs/images]
 
-Makes the report of the run, opens it in headless Chromium, and takes pictures of one prompt in both themes, and of the curves. The prompt is
-that of the last saved step whose weights vary most, among those with right and wrong replies. `srpo inspect` on its image and question
-gives the picture of the terminal. Needs Playwright and Chromium (`make chromium`).
+Makes the report of the run, opens it in headless Chromium, and takes pictures of one prompt in both themes, and of the
+curves. The prompt is that of the last saved step whose weights vary most, among those with right and wrong replies.
+`srpo inspect` on its image and question gives the picture of the terminal. Needs Playwright and Chromium
+(`make chromium`).
 """
 
 import argparse
