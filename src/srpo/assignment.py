@@ -110,6 +110,11 @@ class CreditAssigner:
     gather: Callable[[torch.Tensor], torch.Tensor]
 
     @property
+    def measures(self) -> bool:
+        """Whether the credit compares contexts, so that there are gaps."""
+        return bool(CREDITS[self.settings.credit].contexts(self.settings))
+
+    @property
     def corruption(self) -> str:
         """What is done to images, such as "patch_mask 0.6"; "" where the method corrupts none."""
         settings = self.settings
@@ -139,7 +144,7 @@ class CreditAssigner:
         credit = CREDITS[self.settings.credit]
         evidence = self.evidence(model, view, [credit], roles, mask, advantages)
         gaps, weights = credit.gaps(evidence, self.settings), credit.weights(evidence, self.settings)
-        if not credit.contexts(self.settings):
+        if not self.measures:
             return Assignment(gaps, weights, None)
         clipped = credit.clipped(evidence, self.settings)
         return Assignment(gaps, weights, credit_metrics(evidence.learned_roles, gaps, weights, clipped))

@@ -5,6 +5,7 @@ import os
 import sys
 
 from srpo import __version__
+from srpo.visible import visible
 
 COMMANDS = {
     "train": ("srpo.commands.train", "train a vision-language model with SRPO (or GRPO: --credit uniform)"),
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         if os.environ.get("SRPO_DEBUG"):
             raise
-        sys.stderr.write(f"srpo: error: {error}\n")
+        sys.stderr.write(f"srpo: error: {visible(str(error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nsrpo: interrupted; what was written so far is kept\n")

@@ -31,6 +31,7 @@ class CreditBatch:
             and throughout for "uniform" and "papo".
         weights: (B, T) token weights; 1 at these tokens.
         eos: tokens that end a reply.
+        measures: whether the credit measures gaps at all; "uniform" and "papo" do not.
         corruption: what the contrast does to images, such as "patch_mask 0.6"; "" where the credit corrupts none.
         corrupted: index of a rollout -> its corrupted images, pixel by pixel those that are scored.
     """
@@ -45,6 +46,7 @@ class CreditBatch:
     gaps: torch.Tensor
     weights: torch.Tensor
     eos: Sequence[int]
+    measures: bool
     corruption: str
     corrupted: Callable[[int], list[Image.Image]]
 

@@ -225,6 +225,7 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
             record = CreditBatch(
                 *(step, inputs, batch, rewards, advantages, learns, roles, gaps, weights),
                 eos=self.eos_token_ids,
+                measures=self._assigner.measures,
                 corruption=self._assigner.corruption,
                 corrupted=view.corrupted_images,
             )

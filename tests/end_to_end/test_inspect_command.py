@@ -19,6 +19,7 @@ from srpo.run.rollouts import SCHEMA
 from srpo.scoring import Scorer
 from srpo.tiny import model_path
 from srpo.tiny.layouts import save_random_model
+from srpo.visible import visible
 from tests.real_tokenizers import qwen_tokenizer
 from tests.scripted import make_trainer
 
@@ -154,6 +155,49 @@ class TestTheTinyModel:
         assert "Reply in three blocks" in capsys.readouterr().out
         assert not Path("runs").exists()
 
+    def test_a_dry_run_without_an_answer_names_no_reference(self, capsys):
+        assert inspect("tiny", *ASK, "--dry_run") == 0
+        assert re.search(r"\d+ tokens; images 96 x 96\n", capsys.readouterr().out)
+        assert inspect("tiny", *ASK, "--answer", "7", "--dry_run") == 0
+        assert re.search(r"images 96 x 96; task math; reference '7'\n", capsys.readouterr().out)
+
+    @pytest.mark.parametrize("text", ["[bold]hi[/bold] [/x] [/INST]", "[red] :bug:", "\x1b]0;owned\x07 \u202e?"])
+    def test_questions_and_folders_are_shown_as_they_are(self, text, capsys):
+        question = ["--question", text, "--image", "pips.png", "--answer", f"7 {text}"]
+        assert inspect("tiny", *question, "--output_dir", "out[red]y:bug:", "--replies", RIGHT, WRONG) == 0
+        shown = capsys.readouterr().out
+        assert f"question  {visible(text)}" in shown
+        assert f"answer    7 {visible(text)}" in shown
+        assert "\npage       out[red]y:bug:/report.html\n" in shown
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+        assert inspect("tiny", *question, "--dry_run") == 0
+        prompt = capsys.readouterr().out.partition("<|im_start|>")[2]
+        assert visible(text.replace("\x1b", "").replace("\x07", "")) in prompt  # without what data loading takes out
+
+    def test_a_folder_whose_name_is_not_utf8(self, capsys):
+        assert inspect("tiny", *ASK, "--output_dir", "o\udcff", "--replies", RIGHT, WRONG) == 0
+        assert "page       o⟨U+DCFF⟩/report.html" in capsys.readouterr().out
+        assert Path("o\udcff/report.html").is_file()
+
+    @pytest.mark.parametrize("credit", ["uniform", "papo"])
+    def test_gaps_that_are_not_measured_are_not_shown(self, credit, capsys):
+        assert inspect("tiny", *ASK, "--answer", "7", "--replies", RIGHT, WRONG, "--credit", credit) == 0
+        shown = capsys.readouterr().out
+        assert "Highest gaps" not in shown
+        assert "0.000" not in shown
+        assert all(row["gaps"] is None for row in rollouts("runs/inspect"))
+
+    def test_a_narrow_terminal_shows_every_figure_of_the_highest_gaps(self, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        longer = RIGHT.replace("red 2", "red_2_and_several_words_that_the_tokenizer_does_not_know, red 2")
+        replies = [RIGHT, longer, WRONG, RIGHT] * 4
+        assert inspect("tiny", *ASK, "--answer", "7", "--replies", *replies) == 0
+        table = capsys.readouterr().out.partition("Highest gaps")[2].partition("Gap:")[0]
+        assert "…" not in table
+        for heading in ("token", "role", "reply", "gap", "weight", "advantage"):
+            assert f" {heading} " in table
+        assert re.search(r"│ [+-]\d+\.\d{3} │ +\d\.\d\d │ +[+-]\d\.\d\d │", table)
+
     def test_its_own_config_repeats_it(self):
         assert inspect("tiny", *ASK, "--seed", "3", "--credit_temperature", "2", "--temperature", "1.3") == 0
         assert inspect("--config", "runs/inspect/config.yaml") == 0
@@ -221,6 +265,19 @@ class TestModels:
         (["--image", "pips.png"], "question is missing; say what to ask"),
         (["--question", "?", "--image", "nope.png"], "image nope.png is no file; check the path"),
         (["--question", "?", "--image", "text.png"], "image text.png cannot be read"),
+        (
+            ["--question", "Is <image2> so?", "--image", "pips.png"],
+            "names <image2>, and the number of images is 1; add it to",
+        ),
+        (
+            ["--question", "<image 1>, <image 3>?", "--image", "pips.png", "pips.png"],
+            "names <image3>, and the number of images is 2",
+        ),
+        (["--question", "<image1>?"], "names <image1>, and the number of images is 0"),
+        ([*ASK, "--num_generations", "1"], "num_generations 1 must be 2 or more"),
+        (["--question", "?", "--image", "q\udcff.png"], "image q⟨U+DCFF⟩.png is not UTF-8; rename the file"),
+        ([*ASK, "--answer", "\udcff"], "answer ⟨U+DCFF⟩ is not UTF-8"),
+        ([*ASK, "--credit", "uniform", "--colour", "gap"], "needs a credit that measures gaps, and uniform does not"),
         (["--question", "<image> <image>?", "--image", "pips.png"], "its question has 2 <image> placeholders"),
         ([*ASK, "--colour", "advantage"], "colour 'advantage' needs rewards; give the right answer with --answer"),
         ([*ASK, "--color", "heat"], "colour 'heat' must be one of weight, gap, advantage"),
@@ -238,6 +295,7 @@ class TestModels:
 )
 def test_mistakes_end_in_one_sentence(arguments, sentence, capsys):
     Path("text.png").write_text("no picture")
+    PIPS["images"][0].save("q\udcff.png")
     assert sentence in refused(capsys, "tiny", *arguments)
 
 

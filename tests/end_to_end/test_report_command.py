@@ -64,7 +64,7 @@ def test_half_a_run_gives_half_a_report(capsys):
     shown = capsys.readouterr().out
     assert "summary.json is not there" in shown
     assert "rollouts/ holds no readable file" in shown
-    assert "1 line cut short" in shown
+    assert "1 line that cannot be read" in shown
     found = data_of("run/report.html")
     assert found["runs"][0]["series"]["reward"] == [[1, 0.5]]
     assert found["groups"] == []
@@ -145,6 +145,39 @@ def test_the_documentation_names_what_there_is():
     assert [name for cell in columns for name in re.findall(r"`(\w+)`", cell)] == SCHEMA.names
 
 
+def test_a_run_that_is_named_twice_is_shown_once(tmp_path):
+    write_run(Path("run"))
+    Path("link").symlink_to("run")
+    assert main(["report", "run", "run/", "./link", str(tmp_path / "run")]) == 0
+    assert [run["name"] for run in data_of("run/report.html")["runs"]] == ["run"]
+
+
+def test_what_names_hold_neither_steers_the_terminal_nor_turns_into_pictures(capsys):
+    run = write_run(Path(":bug:[red]"))
+    (run / "rollouts" / "x\x1b]0;pwned\x07\x1b[31m.parquet").write_bytes(b"none")
+    assert main(["report", str(run), "--output", "o\x1b[31m :bug:.html"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "x⟨U+001B⟩]0;pwned⟨U+0007⟩⟨U+001B⟩[31m.parquet" in shown
+    assert "o⟨U+001B⟩[31m :bug:.html" in shown
+    assert ":bug:[red]: rollouts/x" in shown
+
+
+def test_a_damaged_summary_does_not_end_watching(monkeypatch):
+    run = write_run(Path("run"))
+    (run / "summary.json").write_text('{"after": ')
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        (run / "summary.json").write_text('{"after": {"accuracy": 0.5}}')
+
+    monkeypatch.setattr(report.time, "sleep", sleep)
+    assert main(["report", "run", "--watch"]) == 0
+    assert len(waited) == 1
+
+
 def test_mistakes_are_told_in_a_sentence(capsys):
     write_run(Path("run"))
     assert "no run is named; name a folder" in refused(capsys)
@@ -152,6 +185,8 @@ def test_mistakes_are_told_in_a_sentence(capsys):
     assert "run run/config.yaml is a file" in refused(capsys, "run/config.yaml")
     assert "unrecognized arguments: --colour" in refused(capsys, "run", "--colour")
     assert "max_megabytes 0.1 must be 1 or more" in refused(capsys, "run", "--max_megabytes", "0.1")
-    assert "every 0 must be 1 or more" in refused(capsys, "run", "--watch", "--every", "0")
+    assert "max_megabytes inf must be 1 or more" in refused(capsys, "run", "--max_megabytes", "inf")
+    for every in ("0", "99999999999999999999"):
+        assert f"every {every} must lie between 1 and 86400 seconds" in refused(capsys, "run", "--every", every)
     assert "run/rollouts cannot be written" in refused(capsys, "run", "--output", "run/rollouts")
     assert main(["report", "--help"]) == 0

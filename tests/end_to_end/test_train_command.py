@@ -62,6 +62,7 @@ def test_a_run_leaves_everything_behind(capsys, tmp_path):
     assert all(0.9 < entry["srpo/structured/fraction"] <= 1 for entry in steps)
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["before"]) == set(summary["after"]) == {"accuracy", "perception right", "structured", "reward"}
+    assert summary["questions"] == 8
     AutoModelForImageTextToText.from_pretrained(out / "model")
     AutoProcessor.from_pretrained(out / "model")
 

@@ -45,6 +45,14 @@ def test_a_credit_that_corrupts_nothing_has_no_twin(qwen_folder, tmp_path):
     assert {(row["corrupted"], row["corruption"]) for row in rows} == {(None, "")}
 
 
+@pytest.mark.parametrize(("credit", "measures"), [("uniform", False), ("papo", False), ("rlsd", True)])
+def test_gaps_are_null_where_the_credit_measures_none(qwen_folder, tmp_path, credit, measures):
+    _, rows = saved(qwen_folder, tmp_path, credit=credit)
+    learning = [row for row in rows if row["advantage"]]
+    assert learning
+    assert all((row["gaps"] is not None) is measures for row in learning)
+
+
 def test_ended_tells_replies_that_were_cut(qwen_folder, tmp_path):
     _, rows = saved(qwen_folder, tmp_path, credit="uniform")
     ended = [row["ended"] for row in rows]

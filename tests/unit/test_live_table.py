@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from srpo.run.live import escaped, markdown_table
-from srpo.run.live_table import LONGEST, LONGEST_SIDE, largest_weights, marked_reply, table_rows, visible
+from srpo.run.live_table import LONGEST, LONGEST_SIDE, cell_text, largest_weights, marked_reply, table_rows
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -106,17 +106,19 @@ def test_images_are_made_smaller():
     assert row["corrupted"].size == (40, 20)
 
 
-@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\x00", "\x1b", "\ud800", "\u200b", "⟧"])
+@pytest.mark.parametrize(
+    "character", ["\u202e", "\u2066", "\x00", "\x1b", "\ud800", "\u200b", "\xad", "\u180e", "\U000e0041", "⟧"]
+)
 def test_characters_that_would_hide_or_reorder_text_show(character):
     shown = f"a⟨U+{ord(character):04X}⟩b"
-    assert visible(f"a{character}b") == shown
+    assert cell_text(f"a{character}b") == shown
     assert shown in marked_reply([f"a{character}b"], [1])
     (row,) = table_rows([record(question=f"a{character}b", reference=f"a{character}b", row_id=f"a{character}b")])
     assert row["question"] == row["reference"] == row["row_id"] == shown
 
 
 def test_ordinary_text_of_any_language_stays():
-    assert visible("naïve 図 é\n\tx") == "naïve 図 é\n\tx"
+    assert cell_text("naïve 図 é\n\tx") == "naïve 図 é\n\tx"
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -185,7 +185,7 @@ def test_bytes_that_are_no_text_and_no_picture_are_shown_as_such(tmp_path):
     data, _ = payload(run)
     assert data["groups"][0]["question"] == "a��"
     assert data["groups"][0]["image"] is None
-    assert "1 pictures of rollouts cannot be read." in data["runs"][0]["missing"]
+    assert "1 picture of rollouts cannot be read." in data["runs"][0]["missing"]
 
 
 def test_long_tokens_are_cut_and_told(tmp_path):

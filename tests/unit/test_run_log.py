@@ -41,6 +41,7 @@ def test_the_summary_of_training_counts_all_steps(tmp_path):
         args=SimpleNamespace(num_iterations=1, steps_per_generation=8, gradient_accumulation_steps=4),
         state=SimpleNamespace(log_history=[*entries, {"step": 6, "train_runtime": 20.0}], global_step=6),
         eval_dataset=None,
+        callback_handler=SimpleNamespace(callbacks=[]),
         add_callback=lambda callback: None,
         train=lambda resume_from_checkpoint: None,
         save_model=lambda path: None,

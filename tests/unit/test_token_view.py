@@ -6,7 +6,17 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from srpo.commands.token_view import BARS, COLOURS, MIDDLE, Token, has_colour, lines_of, show_tokens, tokens_of, visible
+from srpo.commands.token_view import (
+    BARS,
+    COLOURS,
+    MIDDLE,
+    Token,
+    has_colour,
+    lines_of,
+    of_known_width,
+    show_tokens,
+    tokens_of,
+)
 
 WEIGHT = COLOURS["weight"]
 
@@ -35,8 +45,8 @@ def test_a_character_that_several_tokens_share_is_shown_once():
 
 def test_what_a_terminal_would_obey_is_written_out():
     hostile = "\x1b[31m\x07\u202egnp\ud800\r\x9b2J"
-    assert visible(hostile) == "⟨U+001B⟩[31m⟨U+0007⟩⟨U+202E⟩gnp⟨U+D800⟩⟨U+000D⟩⟨U+009B⟩2J"
-    assert visible("line\n\tnext é 語") == "line\n    next é 語"
+    assert of_known_width(hostile) == "⟨U+001B⟩[31m⟨U+0007⟩⟨U+202E⟩gnp⟨U+D800⟩⟨U+000D⟩⟨U+009B⟩2J"
+    assert of_known_width("line\n\tnext é 語") == "line\n    next é 語"
     tokens = tokens_of(hostile, [(0, len(hostile))], [1.0], [1], WEIGHT)
     assert "\x1b" not in shown(tokens, bars=False, width=200)
 

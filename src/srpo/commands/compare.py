@@ -25,6 +25,7 @@ from srpo.evaluation.comparison.tables import markdown, to_csv
 from srpo.evaluation.comparison.tuning import Choice
 from srpo.run.console import clock
 from srpo.run.directory import write_json
+from srpo.run.terminal import Terminal
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Work:
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo compare`; returns the exit status: 1 when runs failed, 130 when interrupted."""
     quiet()
-    console = Console(highlight=False)
+    console = Terminal()
     if {"-h", "--help"} & set(arguments):
         show_help(console)
         return 0

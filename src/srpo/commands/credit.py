@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from srpo.cli import UsageError
 from srpo.commands.credit_options import CreditJob, parse, show_help
@@ -25,6 +24,7 @@ from srpo.evaluation.replay import ReplayTrainer
 from srpo.roles import ResponseFormat
 from srpo.run.console import clock, show_plan
 from srpo.run.directory import non_default, write_header, write_json
+from srpo.run.terminal import Terminal
 
 RESULT = "credit.json"
 
@@ -32,7 +32,7 @@ RESULT = "credit.json"
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo credit`; returns the exit status."""
     quiet()
-    console = Console(highlight=False)
+    console = Terminal()
     if {"-h", "--help"} & set(arguments):
         show_help(console)
         return 0

@@ -29,6 +29,7 @@ from srpo.data.mixture import is_mixture
 from srpo.data.presets import PRESETS, find_preset
 from srpo.data.sources import canonical_split, left_out
 from srpo.roles import ResponseFormat
+from srpo.run.terminal import Terminal
 
 USAGE = "usage: srpo data check DATASET [--model NAME] [--json FILE] [--config FILE.yaml] [--OPTION VALUE ...]"
 EXAMPLE = "srpo data check rows.jsonl --model Qwen/Qwen2.5-VL-3B-Instruct --json report.json"
@@ -52,7 +53,7 @@ class CheckArguments(JobArguments):
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo data`; returns the exit status: 0 no row is refused, 1 some are."""
     quiet()
-    console = Console(highlight=False)
+    console = Terminal()
     if not arguments or {"-h", "--help"} & set(arguments):
         show_help(console)
         return 0 if arguments else 2

@@ -38,6 +38,7 @@ from srpo.prompts import opened_block
 from srpo.roles import ResponseFormat
 from srpo.run.console import show_plan
 from srpo.run.directory import write_header, write_json
+from srpo.run.terminal import Terminal
 
 RESULT = "evaluation.json"
 
@@ -79,12 +80,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run `srpo eval`; returns the exit status."""
     quiet()
     if {"-h", "--help"} & set(arguments):
-        show_help(Console(highlight=False))
+        show_help(Terminal())
         return 0
     job = parse(arguments)
     # Without a GPU, processes find one another only when accelerate is told that they are on CPUs.
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU", not torch.accelerator.is_available()))
-    console = Console(quiet=not state.is_main_process, highlight=False)
+    console = Terminal(quiet=not state.is_main_process)
     if job.arguments.benchmarks:
         return run_benchmarks(job, console)
     if job.arguments.backend == "vllm" and state.num_processes > 1:

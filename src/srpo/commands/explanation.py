@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from srpo.cli import UsageError
 from srpo.commands.custom_reward import call_reward, check_signature
@@ -182,7 +181,7 @@ def _section(console: Console, title: str, lines: Sequence[tuple[str, str]]) -> 
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in lines:
-        table.add_row(f"  {name}" if name else " ", Text(text))
+        table.add_row(f"  {name}" if name else " ", text)
     console.print(table)
     console.print()
 

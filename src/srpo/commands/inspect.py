@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from rich.console import Console
 from transformers import AutoProcessor
 from trl import ModelConfig
 
@@ -29,6 +28,7 @@ from srpo.roles import ResponseFormat
 from srpo.run.console import show_plan
 from srpo.run.directory import write_header, write_json
 from srpo.run.rollouts import write_rollouts
+from srpo.run.terminal import Terminal
 
 RESULT = "inspection.json"
 PAGE = "report.html"
@@ -37,7 +37,7 @@ PAGE = "report.html"
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo inspect`; returns the exit status."""
     quiet()
-    console = Console(highlight=False)
+    console = Terminal()
     if {"-h", "--help"} & set(arguments):
         show_help(console)
         return 0

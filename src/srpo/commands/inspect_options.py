@@ -103,6 +103,11 @@ class InspectConfig(SRPOConfig):
     def __post_init__(self) -> None:
         self.per_device_train_batch_size, self.gradient_accumulation_steps = self.num_generations or 1, 1
         self.steps_per_generation = self.generation_batch_size = None
+        if self.num_generations is not None and self.num_generations < 2:
+            raise ValueError(
+                f"num_generations {self.num_generations} must be 2 or more, because advantages compare replies; "
+                "leave it out for 8"
+            )
         super().__post_init__()
 
 
@@ -150,13 +155,25 @@ def parse(arguments: Sequence[str]) -> InspectJob:
 
 def _check(own: InspectArguments, config: InspectConfig, model: ModelConfig) -> None:
     """Raise UsageError for options that one question has no use for."""
+    texts = {"model": model.model_name_or_path, **vars(own)}
+    for name, value in texts.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not _is_utf8(text):
+                raise UsageError(f"{name} {text} is not UTF-8; rename the file, or write the text in UTF-8")
     for name in ("use_peft", "load_in_4bit", "load_in_8bit"):
         if getattr(model, name):
             raise UsageError(f"{name} is for training; leave it out (MODEL may be the folder of a LoRA adapter)")
     if config.corruption == "other_image":
         raise UsageError("corruption 'other_image' draws from a data set, and here is one question; choose another")
+    if config.credit in WITHOUT_WEIGHTS and own.colour == "gap":
+        raise UsageError(f"colour 'gap' needs a credit that measures gaps, and {config.credit} does not; choose srpo")
     if config.credit == "rlsd" and own.answer is None:
         raise UsageError("credit 'rlsd' shows the policy the right answer; give it with --answer")
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether no character is a lone surrogate, which is what a byte that is no UTF-8 becomes on the command line."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _run_of(given: str) -> Path | None:

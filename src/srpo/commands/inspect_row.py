@@ -15,10 +15,12 @@ from srpo.data.check import check
 from srpo.data.lengths import ModelView
 from srpo.data.loading import Loaded, open_rows
 from srpo.data.problems import REFUSED, BadRow
+from srpo.data.questions import unspaced
 from srpo.roles import ResponseFormat
 
 # Rows have answers. These stand in for one that is not known; they decide on the hint behind the question, if at all.
 PLACEHOLDERS = {"box": "[0, 0, 1, 1]", "range": "[0, 1]"}
+_NUMBERED = re.compile(r"<image([1-9][0-9]*)>")
 _ROW_GOES = re.compile(r",? or (remove|drop) the row")
 
 
@@ -30,6 +32,7 @@ def question_data(
     Raises:
         UsageError: for what makes a row of a data set a bad one, such as an image that cannot be read.
     """
+    _check_numbers(own)
     kind = (own.task or "").partition(":")[0]
     answer = own.answer if own.answer is not None else PLACEHOLDERS.get(kind, "A")
     raw = {
@@ -49,6 +52,20 @@ def question_data(
     _refuse(check("question", {"question": Loaded(loaded.dataset)}, train=None, model=view).splits[0].bad)
     unknown = {"answer": "", "task": ""} if own.answer is None else {}
     return loaded.dataset, loaded.dataset[0] | unknown
+
+
+def _check_numbers(own: InspectArguments) -> None:
+    """Raise UsageError where the question names an image that is not given.
+
+    In a data set, numbers beyond the images are pictures on a sheet; here, an image is more likely forgotten.
+    """
+    numbers = map(int, _NUMBERED.findall(unspaced(own.question)))
+    missing = next((number for number in numbers if number > len(own.image)), None)
+    if missing is not None:
+        raise UsageError(
+            f"the question names <image{missing}>, and the number of images is {len(own.image)}; add it to --image, or "
+            f"write 'image {missing}' in plain words for a picture on a sheet of several"
+        )
 
 
 def _refuse(finds: list[BadRow]) -> None:

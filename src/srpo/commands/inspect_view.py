@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from srpo.commands.explanation import structure_problem
-from srpo.commands.inspect_options import WITHOUT_WEIGHTS, InspectJob
-from srpo.commands.token_view import COLOURS, has_colour, legend, show_tokens, tokens_of, visible
-from srpo.evaluation.inspection import NO_ADVANTAGE, NO_ANSWER, Inspection, Reply, by_role, highest_gaps
+from srpo.commands.inspect_options import InspectJob
+from srpo.commands.token_view import COLOURS, has_colour, legend, of_known_width, show_tokens, tokens_of
+from srpo.evaluation.inspection import Inspection, Reply, by_role, highest_gaps
+from srpo.report.notes import weights_note
 from srpo.roles import ResponseFormat, Role
 
 AROUND = 8  # characters shown on either side of a listed token
@@ -32,11 +33,11 @@ def describe(job: InspectJob, model: str, model_type: str, row: Mapping[str, Any
     ratio = f" {config.corruption_ratio:g}" if config.corruption == "patch_mask" else ""
     like = {"settings": f"as {job.like}/config.yaml where no option says otherwise"} if job.like else {}
     return {
-        "model": visible(f"{model} ({model_type})"),
+        "model": f"{model} ({model_type})",
         **like,
-        "image": visible(", ".join(sizes)) or "none, so the gap of a perception token is 0 by definition",
-        "question": visible(own.question),
-        "answer": visible(own.answer) if own.answer is not None else "not given (--answer)",
+        "image": ", ".join(sizes) or "none, so the gap of a perception token is 0 by definition",
+        "question": own.question,
+        "answer": own.answer if own.answer is not None else "not given (--answer)",
         "replies": f"{replies}, seed {config.seed}",
         "credit": f"{config.credit}; contrast: image corrupted by {config.corruption}{ratio}",
         "folder": str(run),
@@ -49,8 +50,8 @@ def show(console: Console, job: InspectJob, inspection: Inspection, replies: Seq
     scale = COLOURS[job.arguments.colour]
     structured = sum(reply.structured for reply in replies)
     console.print()
-    for note in _notes(job, inspection.assumed, len(replies)):
-        console.print(note, style="yellow", markup=False)
+    if note := weights_note(job.config.credit, inspection.assumed, len(replies)):
+        console.print(note, style="yellow")
     if structured:
         console.print(legend(console, scale))
         console.print(_marks(console), style="dim")
@@ -60,25 +61,12 @@ def show(console: Console, job: InspectJob, inspection: Inspection, replies: Seq
     console.print()
     if structured:
         kept = [reply for _, reply in distinct]
-        console.print(_roles(replies))
-        if job.arguments.highest:
+        console.print(_roles(replies, measured=inspection.credit.measures))
+        if job.arguments.highest and inspection.credit.measures:
             console.print(_highest(kept, [numbers for numbers, _ in distinct], job.arguments.highest))
         console.print(_explanation(job, replies), style="dim")
     else:
-        console.print(_no_roles(job, replies), style="yellow", markup=False)
-
-
-def _notes(job: InspectJob, assumed: str, count: int) -> list[str]:
-    """What the weights assume, and a credit that has none."""
-    credit = job.config.credit
-    if credit in WITHOUT_WEIGHTS:
-        return [f"credit {credit} weighs every token alike; --credit srpo shows the contrasts."]
-    found = {
-        NO_ANSWER: "Without --answer there are no rewards: weights are those of a right reply (A > 0).",
-        NO_ADVANTAGE: f"All {count} replies got the same rewards, so A = 0 and training would learn nothing from them. "
-        "Weights are those of a right reply (A > 0).",
-    }
-    return [found[assumed]] if assumed else []
+        console.print(_no_roles(job, replies), style="yellow")
 
 
 def _marks(console: Console) -> str:
@@ -106,14 +94,14 @@ def _show_reply(
     console.print(heading.append(f"   {', '.join(figures)}", style="not bold"))
     if not reply.structured:
         problem = structure_problem(reply.text, response_format) or "a block has no token of its own"
-        console.print(f"  no token has a role: {problem}", style="yellow", markup=False)
+        console.print(f"  no token has a role: {problem}", style="yellow")
     scale = COLOURS[job.arguments.colour]
     values = {"weight": reply.weights, "gap": reply.gaps, "advantage": reply.credits or []}[scale.name]
     tokens = tokens_of(reply.text, reply.spans, values, reply.roles, scale)
     show_tokens(console, tokens, bars=reply.structured and not has_colour(console))
 
 
-def _roles(replies: Sequence[Reply]) -> Table:
+def _roles(replies: Sequence[Reply], *, measured: bool) -> Table:
     """Tokens, gaps and weights by role; weights apart for replies that become likelier and less likely."""
     signs = [(" where A > 0", lambda a: a > 0), (" where A < 0", lambda a: a < 0)]
     parts = {sign: [reply for reply in replies if holds(reply.advantage or 0)] for sign, holds in signs}
@@ -125,7 +113,8 @@ def _roles(replies: Sequence[Reply]) -> Table:
     weights = [by_role(part) for part in parts.values()]
     for role, found in by_role(replies).items():
         cells = [f"{of_part[role].weight:.2f}" if role in of_part else "" for of_part in weights]
-        table.add_row(role, f"{found.share:.0%}", "" if role == "neutral" else f"{found.gap:+.3f}", *cells)
+        gap = f"{found.gap:+.3f}" if measured and role != "neutral" else ""
+        table.add_row(role, f"{found.share:.0%}", gap, *cells)
     return table
 
 
@@ -133,7 +122,7 @@ def _highest(replies: Sequence[Reply], numbers: Sequence[Sequence[int]], count: 
     """The tokens with the highest gaps, in their surroundings."""
     rewarded = replies[0].credits is not None
     table = Table(title="Highest gaps", title_justify="left")
-    table.add_column("token", no_wrap=True)
+    table.add_column("token", overflow="fold")
     table.add_column("role", no_wrap=True)
     table.add_column("reply", min_width=5)
     for heading in ("gap", "weight", *(["advantage"] if rewarded else [])):
@@ -151,7 +140,7 @@ def _surrounded(text: str, start: int, end: int) -> Text:
     """A token in brackets between what stands before and behind it, in one line."""
 
     def flat(part: str) -> str:
-        return visible(part).replace("\n", "⏎")
+        return of_known_width(part).replace("\n", "⏎")
 
     before, behind = flat(text[max(0, start - AROUND) : start]), flat(text[end : end + AROUND])
     return Text.assemble((before, "dim"), ("[", "dim"), (flat(text[start:end]), "bold"), ("]", "dim"), (behind, "dim"))
@@ -184,7 +173,7 @@ def _no_roles(job: InspectJob, replies: Sequence[Reply]) -> str:
         remedies.append(f"let replies end (--max_completion_length above {job.config.max_completion_length})")
     if job.arguments.instruction == "none":
         remedies.append("ask for the format (--instruction system)")
-    name = visible(job.model.model_name_or_path or "tiny")
+    name = job.model.model_name_or_path or "tiny"
     remedies.append(f"teach the model the format (srpo warmup --model {name})")
     remedies.append("name the tags that it writes (--response_format)")
     return (

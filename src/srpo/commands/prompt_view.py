@@ -17,7 +17,8 @@ def show_prompts(console: Console, processor: Any, rows: Sequence[Mapping[str, A
         console.rule(f"prompt {number}: row {row['id']}", align="left")
         console.print(seen_text(processor.tokenizer, ids), markup=False, soft_wrap=True)
         console.rule(style="dim")
-        console.print(f"{len(ids)} tokens; images {sizes}; task {row['task']}; {_reference(row)}\n", markup=False)
+        known = [f"task {row['task']}", _reference(row)] if row["answer"] else []  # srpo inspect may have none
+        console.print("; ".join([f"{len(ids)} tokens", f"images {sizes}", *known]) + "\n")
 
 
 def prompt_ids(processor: Any, row: Mapping[str, Any]) -> list[int]:

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from srpo.cli import UsageError
 from srpo.report import ReportError, Summary, write_report
+from srpo.run.terminal import Terminal
 
 NAME = "report.html"
 EVERY = 20
+LONGEST = 86_400  # a day
 USAGE = f"""usage: srpo report RUN [RUN ...] [--output FILE] [--watch]
 
 Writes one HTML page that opens from disk and fetches nothing: curves of all runs, rollouts with every token's role,
@@ -38,16 +40,19 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo report`; returns the exit status."""
-    console = Console(highlight=False)
+    console = Terminal()
     if {"-h", "--help"} & set(arguments):
-        console.print(USAGE, markup=False, end="", soft_wrap=True)
+        console.print(USAGE, end="", soft_wrap=True)
         return 0
     given = _parser().parse_args(list(arguments))
     if not given.runs:
         raise UsageError("no run is named; name a folder, such as srpo report runs/pips-srpo")
-    if given.every < 1:
-        raise UsageError(f"every {given.every} must be 1 or more seconds; {EVERY} is the default")
-    runs = [Path(run) for run in dict.fromkeys(given.runs)]
+    if not 1 <= given.every <= LONGEST:
+        raise UsageError(f"every {given.every} must lie between 1 and {LONGEST} seconds; {EVERY} is the default")
+    by_place: dict[str, Path] = {}
+    for run in given.runs:
+        by_place.setdefault(os.path.realpath(run), Path(run))
+    runs = list(by_place.values())
     output = Path(given.output or (runs[0] / NAME if len(runs) == 1 else NAME))
     write = partial(write_report, runs, output, max_megabytes=given.max_megabytes)
     try:
@@ -81,7 +86,7 @@ def _watch(console: Console, runs: Sequence[Path], write: "partial[Summary]", ev
             time.sleep(every)
             if (state := _state(runs)) != seen:
                 seen, summary = state, write(refresh=every)
-                console.print(f"{time.strftime('%H:%M:%S')}  {_size(summary)}", markup=False, soft_wrap=True)
+                console.print(f"{time.strftime('%H:%M:%S')}  {_size(summary)}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("\nStopped.")
     _show(console, write(refresh=None))
@@ -104,8 +109,8 @@ def _state(runs: Sequence[Path]) -> dict[str, tuple[int, int]]:
 
 def _show(console: Console, summary: Summary) -> None:
     for remark in summary.remarks:
-        console.print(f"* {remark}", markup=False, soft_wrap=True)
-    console.print(f"{summary.output}  {_size(summary)}", markup=False, soft_wrap=True)
+        console.print(f"* {remark}", soft_wrap=True)
+    console.print(f"{summary.output}  {_size(summary)}", soft_wrap=True)
 
 
 def _size(summary: Summary) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from srpo.cli import UsageError
 from srpo.commands.explanation import MAX_COMPLETION_LENGTH, Case, Scheme, score, show, total
 from srpo.roles import ResponseFormat
+from srpo.run.terminal import Terminal
 
 USAGE = """usage: srpo rewards explain --reply TEXT|FILE --answer REFERENCE [--options JSON] [--task TASK]
        srpo rewards explain --reply TEXT|FILE --dataset DATASET --id ROW
@@ -44,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Run `srpo rewards`; returns the exit status."""
-    console = Console(highlight=False)
+    console = Terminal()
     if not arguments or {"-h", "--help"} & set(arguments):
         console.print(USAGE, markup=False, end="", soft_wrap=True)
         return 0 if arguments else 2

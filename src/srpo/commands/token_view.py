@@ -3,7 +3,6 @@
 A tint is one of seven levels around a neutral value; without colour the level stands as a bar under the token.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from rich.style import Style
 from rich.text import Text
 
 from srpo.roles import Role
+from srpo.visible import visible
 
 BARS = "▁▂▃▄▅▆▇"
 MIDDLE = 3
@@ -73,20 +73,9 @@ class Line:
         return sum(cell_len(token.text) for token in self.tokens)
 
 
-def visible(text: str) -> str:
-    """The text with what a terminal would obey or hide written out, as ⟨U+202E⟩; line breaks stay.
-
-    Control characters, marks of direction, and halves of surrogate pairs.
-    """
-    return "".join(_visible(char) for char in text)
-
-
-def _visible(char: str) -> str:
-    if char == "\n":
-        return char
-    if char == "\t":
-        return "    "
-    return f"⟨U+{ord(char):04X}⟩" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
+def of_known_width(text: str) -> str:
+    """The text with unseen characters as ⟨U+202E⟩, and four spaces in place of a tab; line breaks stay."""
+    return visible(text).replace("\t", "    ")
 
 
 def tokens_of(
@@ -98,7 +87,7 @@ def tokens_of(
         shown = text[max(start, end) : stop]
         end = max(end, stop)
         if shown:
-            tokens.append(Token(visible(shown), scale.level(value), role))
+            tokens.append(Token(of_known_width(shown), scale.level(value), role))
     return tokens
 
 

@@ -30,6 +30,7 @@ from srpo.run.directory import MetricsFile, non_default, write_header, write_jso
 from srpo.run.live import RolloutTable
 from srpo.run.log import logged_total
 from srpo.run.rollouts import RolloutFile
+from srpo.run.terminal import Terminal
 from srpo.trainer import SRPOTrainer
 
 Trainer = TypeVar("Trainer", bound=SRPOTrainer)
@@ -45,12 +46,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run `srpo train`; returns the exit status."""
     quiet()
     if {"-h", "--help"} & set(arguments):
-        show_help(Console(highlight=False))
+        show_help(Terminal())
         return 0
     job = parse(arguments)
     check_trackers(list(job.config.report_to or ()), job.config.log_completions)
     state = PartialState()
-    console = Console(quiet=not state.is_main_process, highlight=False)
+    console = Terminal(quiet=not state.is_main_process)
     response_format = ResponseFormat.parse(job.config.response_format)
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)
@@ -110,7 +111,8 @@ def _train(trainer: SRPOTrainer, checkpoint: bool | str | None, run: Path, conso
     contrasts = logged_total(steps, "srpo/time/contrast_seconds", generation)
     in_steps = logged_total(steps, "step_time")
     summary = {"before": before, "after": after, "seconds": seconds, "contrast_seconds": contrasts}
-    write_json(run / "summary.json", {**summary, "steps": trainer.state.global_step})
+    questions = len(trainer.eval_dataset) if after else 0  # type: ignore[arg-type]
+    write_json(run / "summary.json", {**summary, "questions": questions, "steps": trainer.state.global_step})
     if after:
         console.print()
         show_summary(console, before, after)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from rich.console import Console
 
 from srpo.cli import UsageError
 from srpo.commands.model import check_tags, resolve_model, settle_opened_block
@@ -29,6 +28,7 @@ from srpo.commands.warmup_view import (
 from srpo.roles import ResponseFormat
 from srpo.run.console import ProgressCallback, show_plan
 from srpo.run.directory import MetricsFile, write_header, write_json
+from srpo.run.terminal import Terminal
 from srpo.warmup.collection import Collection, assign, from_truth, joined, jsonl_rows
 from srpo.warmup.demonstrations import SpecialTokens
 from srpo.warmup.rejection import sample_demonstrations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run `srpo warmup`; returns the exit status."""
     quiet()
     if {"-h", "--help"} & set(arguments):
-        show_help(Console(highlight=False))
+        show_help(Terminal())
         return 0
     job = parse(arguments)
     session = _prepare(job)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _prepare(job: Warmup) -> Session:
     state = PartialState()
-    console = Console(quiet=not state.is_main_process, highlight=False)
+    console = Terminal(quiet=not state.is_main_process)
     response_format = ResponseFormat.parse(job.arguments.response_format)
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)
     check_tags(processor, response_format)

@@ -9,13 +9,17 @@ from typing import Any
 from srpo.report.comparison import method_series
 from srpo.report.curves import charts, thinned
 from srpo.report.distributions import distributions
-from srpo.report.prompts import Prompt, choose, prompt_of
+from srpo.report.notes import run_note
+from srpo.report.prompts import Chosen, Prompt, choose, prompt_of
 from srpo.report.rollouts import Rollout, read_groups
-from srpo.report.runs import RunFiles, read_run, short_names
-from srpo.report.tables import audit_tables, comparison
-from srpo.report.text import finite, page_json, shortened
+from srpo.report.runs import WITHOUT_GAPS, RunFiles, read_run, short_names
+from srpo.report.tables import audit_tables, comparison, headline
+from srpo.report.text import page_json, plain, shortened
 
 Payload = tuple[dict[str, Any], list[str]]
+_SENTENCES = 2_000  # bytes kept free for what is said of prompts that are left out and of pictures
+_NAMED = 8  # steps, and runs
+_TOLD_ELSEWHERE = ("credit", "weights_assume")  # of inspection.json
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunFiles]:
@@ -39,22 +43,37 @@ def make_payload(runs: Sequence[RunFiles], room: int, refresh: int | None) -> Pa
     prompts: list[Prompt] = []
     rollouts: dict[int, list[Rollout]] = {}
     for i, run in enumerate(runs):
-        for group in read_groups(run.path, run.missing) if run.kind != "mean" else ():
+        measured = run.credit not in WITHOUT_GAPS
+        for group in read_groups(run.path, run.missing, measured=measured) if run.kind != "mean" else ():
             prompts.append(prompt_of(i, group))
             rollouts.setdefault(i, []).extend(replace(reply, tokens=[]) for reply in group.replies)
         if run.kind in ("train", "inspect") and i not in rollouts:
             run.missing.append("There are no rollouts to show: rollouts/ holds no readable file.")
     data = _without_prompts(runs, rollouts, refresh)
-    chosen = choose(prompts, room - len(page_json(data).encode("utf-8")))
-    left = chosen.total - len(chosen.groups)
-    if left:
-        data["left_out"] = (
-            f"{left} of {chosen.total} prompts are left out to keep the page small; the first of each step are here, "
-            "and the rollouts folder holds all. --max_megabytes makes room for more."
-        )
-    if chosen.unreadable:
-        data["runs"][0]["missing"].append(f"{chosen.unreadable} pictures of rollouts cannot be read.")
-    return data | {"images": chosen.images, "groups": chosen.groups}, chosen.blobs
+    chosen = choose(prompts, room - _SENTENCES - len(page_json(data).encode("utf-8")))
+    for i, count in chosen.unreadable.items():
+        runs[i].missing.extend([f"{count} picture{'s' * (count > 1)} of rollouts cannot be read."] * bool(count))
+    left_out = _left_out(chosen, [run.name for run in runs])
+    return data | {"images": chosen.images, "groups": chosen.groups, "left_out": left_out}, chosen.blobs
+
+
+def _left_out(chosen: Chosen, names: Sequence[str]) -> str:
+    """How many prompts are left out, and of which steps nothing is left."""
+    if not chosen.left:
+        return ""
+    total = chosen.left + len(chosen.groups)
+    gone = {run: steps for run, steps in chosen.gone.items() if steps}
+    parts = []
+    for run, steps in gone.items():
+        of = f" of {shortened(names[run], 60)}" if len(chosen.gone) > 1 else ""
+        more = f" and {len(steps) - _NAMED} more" if len(steps) > _NAMED else ""
+        named = ", ".join(map(str, steps[:_NAMED])) + more
+        parts.append(f"of {len(steps)} step{'s' * (len(steps) > 1)}{of} none is here: {named}")
+    steps_gone = "; ".join(parts[:_NAMED]) if parts else "of every step, some are here"
+    return (
+        f"{chosen.left} of {total} prompts are left out to keep the page small; {steps_gone}. "
+        "The rollouts folder holds all; --max_megabytes makes room for more."
+    )
 
 
 def _without_prompts(
@@ -89,13 +108,15 @@ def _with_methods(run: RunFiles) -> Iterator[RunFiles]:
 
 
 def _shown(run: RunFiles, metrics: set[str]) -> dict[str, Any]:
-    credit = run.kind in ("train", "inspect")
     return {
         "name": shortened(run.name, 200),
         "kind": "train" if run.kind == "mean" else run.kind,
-        "credit": shortened(str(run.option("credit")), 200) if credit else "",
-        "strength": run.option("credit_strength"),
-        "clip": [run.option("credit_weight_min"), run.option("credit_weight_max")],
+        "credit": run.credit,
+        "strength": run.strength,
+        "clip": run.clip,
+        "headline": headline(run) if run.kind == "eval" else [],
+        "note": run_note(run),
+        "held_out": run.held_out,
         "config": plain(run.config),
         "environment": plain(run.environment),
         "summary": _summary(run),
@@ -108,17 +129,5 @@ def _summary(run: RunFiles) -> dict[str, Any] | None:
     """What a run ended with; of long results, the figures and sentences at their top."""
     if run.result is None or run.kind == "train":
         return None if run.result is None else plain(run.result)
-    return {name: value for name, value in plain(run.result).items() if not isinstance(value, (dict, list))}
-
-
-def plain(value: Any, depth: int = 6) -> Any:
-    """A value as JSON knows it, no deeper and no longer than a page can bear."""
-    if isinstance(value, Mapping) and depth:
-        return {shortened(str(name), 200): plain(item, depth - 1) for name, item in list(value.items())[:500]}
-    if isinstance(value, (list, tuple)) and depth:
-        return [plain(item, depth - 1) for item in value[:500]]
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return finite(value)
-    return shortened(str(value), 2_000)
+    shown = {name: value for name, value in run.result.items() if name not in _TOLD_ELSEWHERE}
+    return {name: value for name, value in plain(shown).items() if not isinstance(value, (dict, list))}

@@ -21,7 +21,6 @@ class Pictures:
     def __init__(self, longest_side: int) -> None:
         self.longest_side = longest_side
         self.images: list[dict[str, Any]] = []
-        self.unreadable = 0
         self._seen: dict[bytes, int | None] = {}
 
     def add(self, content: bytes | None) -> int | None:
@@ -33,12 +32,16 @@ class Pictures:
             self._seen[key] = self._read(content)
         return self._seen[key]
 
+    def forget(self, count: int) -> None:
+        """Keep the first `count` pictures only."""
+        del self.images[count:]
+        self._seen = {key: place for key, place in self._seen.items() if place is None or place < count}
+
     def _read(self, content: bytes) -> int | None:
         try:
             with Image.open(io.BytesIO(content)) as opened:
                 picture = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            self.unreadable += 1
             return None
         picture.thumbnail((self.longest_side, self.longest_side))
         self.images.append({"uri": webp(picture), "width": picture.width, "height": picture.height})

@@ -1,6 +1,7 @@
 """The prompts of a page: all of them, or as many as there is room for."""
 
 import base64
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from srpo.report.text import finite, page_json, shortened
 
 SIDES = (512, 384, 256)  # longest side of a picture in pixels; the first with which everything fits
 _AROUND_BLOB = 60  # bytes of its script element
+_TRIES = 20  # pictures that are made in vain before there is no room for any
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,6 @@ class Prompt:
     blob: str
 
     @property
-    def order(self) -> tuple[int, int, int]:
-        """The first prompts of all steps and runs come before the second ones."""
-        return self.shown["number"], self.shown["step"], self.shown["run"]
-
-    @property
     def size(self) -> int:
         """Bytes in the page, without its pictures."""
         return len(page_json(self.shown).encode("utf-8")) + len(self.blob) + _AROUND_BLOB
@@ -36,13 +33,23 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What fits into a page: prompts by run, step and number, their pictures, their replies."""
+    """What fits into a page.
+
+    Attributes:
+        groups: prompts by run, step and number.
+        images: their pictures.
+        blobs: their replies.
+        left: prompts that are left out.
+        gone: run -> its steps that no prompt is left of.
+        unreadable: run -> its pictures that cannot be read.
+    """
 
     groups: list[dict[str, Any]]
     images: list[dict[str, Any]]
     blobs: list[str]
-    total: int
-    unreadable: int
+    left: int
+    gone: dict[int, list[int]]
+    unreadable: Counter[int]
 
 
 def prompt_of(run: int, group: Group) -> Prompt:
@@ -61,36 +68,74 @@ def prompt_of(run: int, group: Group) -> Prompt:
 
 def choose(prompts: Sequence[Prompt], room: int) -> Chosen:
     """The prompts that fit into `room` bytes, with pictures as large as they may be for all prompts to fit."""
+    ordered = _ordered(prompts)
     for side in SIDES:
-        kept, pictures = _fitting(prompts, room, side)
+        kept, pictures = _fitting(ordered, room, side)
         if len(kept) == len(prompts):
             break
     kept.sort(key=lambda prompt: (prompt.shown["run"], prompt.shown["step"], prompt.shown["number"]))
-    groups = [
-        {
-            **prompt.shown,
-            "image": pictures.add(prompt.image),
-            "corrupted": pictures.add(prompt.corrupted),
-            "blob": f"blob-{i}",
-        }
-        for i, prompt in enumerate(kept)
-    ]
+    groups = []
+    unreadable: Counter[int] = Counter()
+    for i, prompt in enumerate(kept):
+        contents = {"image": prompt.image, "corrupted": prompt.corrupted}
+        places = {name: pictures.add(content) for name, content in contents.items()}
+        unreadable[prompt.shown["run"]] += sum(bool(contents[name]) and places[name] is None for name in places)
+        groups.append({**prompt.shown, **places, "blob": f"blob-{i}"})
+    gone = {run: sorted(set(steps) - set(_steps(kept).get(run, ()))) for run, steps in _steps(prompts).items()}
     blobs = [prompt.blob for prompt in kept]
-    return Chosen(groups, pictures.images, blobs, len(prompts), pictures.unreadable)
+    return Chosen(groups, pictures.images, blobs, len(prompts) - len(kept), gone, unreadable)
+
+
+def spread(count: int) -> list[int]:
+    """Places 0 to count - 1 in an order that covers them evenly from the start: last, first, middle, quarters, ..."""
+    if count < 2:
+        return list(range(count))
+    order, spans = [count - 1, 0], [(0, count - 1)]
+    for low, high in spans:  # grows while it is read
+        if high - low > 1:
+            middle = (low + high) // 2
+            order.append(middle)
+            spans += [(low, middle), (middle, high)]
+    return order
+
+
+def _steps(prompts: Iterable[Prompt]) -> dict[int, list[int]]:
+    """Run -> its steps, rising."""
+    found: dict[int, set[int]] = {}
+    for prompt in prompts:
+        found.setdefault(prompt.shown["run"], set()).add(prompt.shown["step"])
+    return {run: sorted(steps) for run, steps in found.items()}
+
+
+def _ordered(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The first prompts of all steps before the second ones, and steps `spread` over each run."""
+    rank = {
+        (run, steps[place]): i for run, steps in _steps(prompts).items() for i, place in enumerate(spread(len(steps)))
+    }
+
+    def order(prompt: Prompt) -> tuple[int, int, int]:
+        shown = prompt.shown
+        return shown["number"], rank[shown["run"], shown["step"]], shown["run"]
+
+    return sorted(prompts, key=order)
 
 
 def _fitting(prompts: Iterable[Prompt], room: int, side: int) -> tuple[list[Prompt], Pictures]:
-    """Prompts in their order, until one does not fit."""
+    """The prompts that fit, the first in their order before those behind them."""
     pictures, kept = Pictures(side), []
-    used = 0
-    for prompt in sorted(prompts, key=lambda prompt: prompt.order):
-        there = len(pictures.images)
+    used = tried = 0
+    for prompt in prompts:
+        if used + prompt.size > room or (tried == _TRIES and prompt.image):
+            continue
+        before = len(pictures.images)
         pictures.add(prompt.image)
         pictures.add(prompt.corrupted)
-        used += prompt.size + sum(len(image["uri"]) + _AROUND_BLOB for image in pictures.images[there:])
-        if used > room:
-            del pictures.images[there:]
-            break
+        size = prompt.size + sum(len(image["uri"]) + _AROUND_BLOB for image in pictures.images[before:])
+        if used + size > room:
+            pictures.forget(before)
+            tried += 1
+            continue
+        used += size
         kept.append(prompt)
     return kept, pictures
 

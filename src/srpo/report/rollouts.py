@@ -3,8 +3,9 @@
 Axes: T tokens of a reply.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srpo.report.text import decoded, finite
+from srpo.report.text import decoded, finite, step_number
 
 ROLES = {1: "perception", 2: "reasoning"}
 _ACCURACY, _FORMAT, _PERCEPTION = "accuracy_reward", "format_reward", "perception"
@@ -28,7 +29,7 @@ class Rollout:
         ended: did it end by itself? None where it is unknown.
         tokens: T texts.
         roles: (T,) 0 neutral, 1 perception, 2 reasoning.
-        gaps: (T,) nats; None for a reply that was not scored.
+        gaps: (T,) nats; None where none was measured.
         weights: (T,).
     """
 
@@ -71,14 +72,13 @@ class Group:
     """The replies to one prompt at one step.
 
     Attributes:
-        number: of the prompt among those of its step.
         image: bytes of a picture file, None for a text prompt.
         corrupted: the same of its corrupted twin, None where there is none.
         corruption: what was done to it.
+        number: of the prompt among those of its step.
     """
 
     step: int
-    number: int
     row_id: str
     question: str
     reference: str
@@ -87,11 +87,19 @@ class Group:
     image: bytes | None
     corrupted: bytes | None
     corruption: str
+    number: int = 0
     replies: list[Rollout] = field(default_factory=list)
 
 
-def read_groups(run: Path, missing: list[str]) -> Iterator[Group]:
-    """The prompts of all rollout files of a run, file by file; adds a sentence to `missing` on what cannot be read."""
+def read_groups(run: Path, missing: list[str], *, measured: bool = True) -> Iterator[Group]:
+    """The prompts of all rollout files of a run, file by file.
+
+    Args:
+        run: the run directory.
+        missing: gets a sentence on each file that cannot be read.
+        measured: whether the credit measures gaps; earlier versions saved zeros where it does not.
+    """
+    numbers: Counter[int] = Counter()
     folder = run / "rollouts"
     for path in sorted(folder.glob("*.part")):
         missing.append(f"rollouts/{path.name} was not finished and is left out.")
@@ -103,12 +111,18 @@ def read_groups(run: Path, missing: list[str]) -> Iterator[Group]:
             reason = getattr(error, "strerror", None) or "it is damaged or was cut short"
             missing.append(f"rollouts/{path.name} cannot be read ({reason}) and is left out.")
             continue
-        yield from groups
+        for group in groups:
+            group.number = numbers[group.step]
+            numbers[group.step] += 1
+            if not measured:
+                group.replies = [replace(reply, gaps=None) for reply in group.replies]
+            yield group
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a file; text stays bytes, because one bad byte would keep Arrow from giving any."""
-    table = pq.read_table(path)
+    with path.open("rb") as file:  # Arrow opens no path that is not UTF-8
+        table = pq.read_table(file)
     for name in ("completion", "alternatives"):
         if name in table.column_names:
             table = table.drop_columns(name)
@@ -133,17 +147,16 @@ def _grouped(rows: Iterable[Mapping[str, Any]]) -> Iterator[Group]:
         if group is None or prompt != before or row.get("image"):
             if group is not None:
                 yield group
-            group = _group(row, 0 if group is None else group.number + 1)
+            group = _group(row)
         before = prompt
         group.replies.append(_rollout(row))
     if group is not None:
         yield group
 
 
-def _group(row: Mapping[str, Any], number: int) -> Group:
+def _group(row: Mapping[str, Any]) -> Group:
     return Group(
-        step=int(row.get("step") or 0),
-        number=number,
+        step=step_number(row.get("step") or 0),
         row_id=decoded(row.get("row_id")),
         question=decoded(row.get("question")),
         reference=decoded(row.get("reference")),

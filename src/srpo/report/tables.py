@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from srpo.audit_legend import legend
 from srpo.report.pictures import data_uri
 from srpo.report.runs import RunFiles
 from srpo.report.text import finite, shortened
 
 Table = dict[str, Any]
 LARGEST_FIGURE = 2_000_000  # bytes
-_COLUMNS = ["figure", "value", "low", "high", "questions"]
+_COLUMNS = ["figure", "value", "95 % low", "95 % high", "questions"]
+_INTERVALS = "The 95 % interval covers the choice of questions, of which there are so many."
+_TENTHS = "From the first to the last tenth of a role's tokens."
 _FIGURES = {"compare": "figure.png", "credit": "credit.png"}
 _MARKDOWN = {"compare": "results.md", "credit": "credit.md"}
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -23,13 +26,27 @@ def audit_tables(run: RunFiles) -> list[Table]:
     for part, title in (("metrics", "Evaluation"), ("audit", "Grounding audit")):
         rows = list(_estimates(found.get(part)))
         if rows:
-            tables.append({"title": title, "columns": _COLUMNS, "rows": rows})
+            meanings = legend([row[0] for row in rows]) if part == "audit" else []
+            note = "\n".join([_INTERVALS, *(f"{meaning}." for meaning in meanings)])
+            tables.append({"title": title, "note": note, "columns": _COLUMNS, "rows": rows})
     for column in ("task", "family"):
         for part, title in ((f"by_{column}", "Evaluation"), (f"audit_by_{column}", "Grounding audit")):
             groups = found.get(part)
             if isinstance(groups, Mapping) and len(groups) > 1:
                 tables.append(_by_group(f"{title} by {column}", column, groups))
     return [*tables, *_dependency(found.get("dependency"))]
+
+
+def headline(run: RunFiles) -> list[list[Any]]:
+    """(label, value, low, high, questions) of what an evaluation is about; None for what is unknown."""
+    found = run.result or {}
+    wanted = (("metrics", "accuracy", "accuracy"), ("audit", "grounded_accuracy", "grounded accuracy"))
+    return [
+        [label, *(None if cell == "" else cell for cell in cells)]
+        for part, wanted_name, label in wanted
+        for name, *cells in _estimates(found.get(part))
+        if name == wanted_name and cells[0] != ""
+    ]
 
 
 def comparison(run: RunFiles) -> dict[str, Any] | None:
@@ -99,7 +116,7 @@ def _by_group(title: str, column: str, groups: Mapping[str, Any]) -> Table:
     rows = {group: {name: value for name, value, *_ in _estimates(of)} for group, of in groups.items()}
     names = list(dict.fromkeys(name for of_group in rows.values() for name in of_group))
     cells = [[shortened(str(group), 200), *(of.get(name, "") for name in names)] for group, of in rows.items()]
-    return {"title": title, "columns": [column, *names], "rows": cells}
+    return {"title": title, "note": "", "columns": [column, *names], "rows": cells}
 
 
 def _dependency(profile: Any) -> list[Table]:
@@ -113,7 +130,8 @@ def _dependency(profile: Any) -> list[Table]:
     if not rows:
         return []
     tenths = [f"tenth {i}" for i in range(1, max(map(len, rows)) - 1)]
-    return [{"title": "Dependency, mean gap in nats a token", "columns": ["role", "all tokens", *tenths], "rows": rows}]
+    columns = ["role", "all tokens", *tenths]
+    return [{"title": "Dependency, mean gap in nats a token", "note": _TENTHS, "columns": columns, "rows": rows}]
 
 
 def _rounded(value: Any) -> float | str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from srpo.report.page import render
 from srpo.report.payload import make_payload, read_runs
 from srpo.report.runs import ReportError
 
-SMALLEST = 1.0  # megabytes of a page
+SMALLEST, LARGEST = 1.0, 1e6  # megabytes of a page
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def write_report(
     Raises:
         ReportError: for a folder that holds no run, for a file that cannot be written, and for too little room.
     """
-    if not max_megabytes >= SMALLEST:
-        raise ReportError(f"max_megabytes {max_megabytes} must be {SMALLEST:g} or more; 10 is the default")
+    if not SMALLEST <= max_megabytes <= LARGEST:
+        rule = f"must be {SMALLEST:g} or more, and no more than {LARGEST:,.0f}"
+        raise ReportError(f"max_megabytes {max_megabytes} {rule}; 10 is the default")
     found = read_runs(runs)
     bare = len(render({"title": ""}, []).encode("utf-8"))
     data, blobs = make_payload(found, int(max_megabytes * 1e6) - bare, refresh)
@@ -60,6 +62,8 @@ def write_report(
         partial.write_bytes(page)
         partial.replace(output)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise ReportError(f"report {output} cannot be written ({error.strerror}); name another --output") from error
     named = [run for run in found if run.kind != "mean"]
     return Summary(

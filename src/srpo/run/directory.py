@@ -72,7 +72,8 @@ def write_header(run: Path, config: dict[str, Any], *, seed: int, arguments: lis
 def write_json(path: Path, content: Any) -> None:
     """Write JSON through a neighbouring file, so that a reader never sees half of it."""
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(_jsonable(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False) + "\n"
+    partial.write_bytes(text.encode("utf-8", "backslashreplace"))  # a lone surrogate becomes JSON's own escape
     partial.replace(path)
 
 

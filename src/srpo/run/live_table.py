@@ -6,7 +6,6 @@ Source of the rows: `srpo.run.rollouts.rollout_record`, the records of rollouts/
 import io
 import json
 import math
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -15,16 +14,14 @@ from PIL import Image
 
 from srpo.report.text import shortened
 from srpo.roles import Role
+from srpo.visible import visible
 
 Record = dict[str, Any]
 MARKS = {Role.PERCEPTION: "P", Role.REASONING: "R"}
 LONGEST = {"row_id": 80, "question": 500, "reference": 200, "reply": 2000, "token": 40, "reward": 80}  # characters
 LARGEST = 5  # tokens named for their weight
 LONGEST_SIDE = 256  # of an image, in pixels
-# Control and bidirectional characters, lone surrogates, and the brackets that mark roles.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff⟦⟧]"
-)
+_BRACKETS = {ord(bracket): f"⟨U+{ord(bracket):04X}⟩" for bracket in "⟦⟧"}  # which mark roles
 
 
 def table_rows(records: Sequence[Record]) -> list[Record]:
@@ -57,16 +54,16 @@ def _row(record: Record, rewards: Sequence[str]) -> Record:
     }
 
 
-def visible(text: str) -> str:
-    """A text in which control characters, bidi controls and lone surrogates show as ⟨U+202E⟩."""
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+def cell_text(text: str) -> str:
+    """A text with unseen characters and the brackets that mark roles as ⟨U+202E⟩."""
+    return visible(text).translate(_BRACKETS)
 
 
 def marked_reply(tokens: Sequence[str], roles: Sequence[int]) -> str:
     """The reply with its roles: P⟦ perception ⟧, R⟦ reasoning ⟧, and neutral text as it stands."""
     parts = []
     for role, run in groupby(zip(tokens, roles, strict=True), key=lambda pair: pair[1]):
-        text = visible("".join(token for token, _ in run))
+        text = cell_text("".join(token for token, _ in run))
         parts.append(f"{MARKS[Role(role)]}⟦{text}⟧" if role in MARKS else text)
     return "".join(parts)
 
@@ -79,12 +76,12 @@ def largest_weights(record: Record) -> str:
     for t in sorted(raised, key=lambda t: -weights[t])[:LARGEST]:
         token = json.dumps(shortened(record["tokens"][t], LONGEST["token"]), ensure_ascii=False)
         gap = "" if record["gaps"] is None else f" (gap {record['gaps'][t]:+.2f})"
-        named.append(f"{visible(token)} {MARKS[Role(roles[t])]} {weights[t]:.2f}{gap}")
+        named.append(f"{cell_text(token)} {MARKS[Role(roles[t])]} {weights[t]:.2f}{gap}")
     return ", ".join(named)
 
 
 def _text(text: str, kind: str) -> str:
-    return visible(shortened(text, LONGEST[kind]))
+    return cell_text(shortened(text, LONGEST[kind]))
 
 
 def _mean(values: Sequence[float] | None, roles: Sequence[int], role: Role) -> float | None:

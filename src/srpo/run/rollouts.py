@@ -66,7 +66,8 @@ def write_rollouts(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write records of `SCHEMA` through a neighbouring file, so that a reader never sees half of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(list(records), schema=SCHEMA), partial, compression="zstd")
+    with partial.open("wb") as file:  # Arrow opens no path that is not UTF-8
+        pq.write_table(pa.Table.from_pylist(list(records), schema=SCHEMA), file, compression="zstd")
     partial.replace(path)
 
 
@@ -75,8 +76,8 @@ def rollout_record(credit: CreditBatch, i: int, tokenizer: Any) -> dict[str, Any
 
     It holds what `srpo rewards explain` needs of the data row, the first image and its corrupted twin (PNG, in the
     first rollout of its prompt only), the reply, whether it ended by itself, its rewards and advantage, and for each
-    token its text, role (0 neutral, 1 perception, 2 reasoning), gap in nats and weight. Gaps are null in a rollout
-    without an advantage, which is not scored.
+    token its text, role (0 neutral, 1 perception, 2 reasoning), gap in nats and weight. Gaps are null where none was
+    measured: in a rollout without an advantage, and throughout for a credit that compares nothing.
     """
     row = credit.rows[i]
     length = int(credit.batch["completion_mask"][i].sum())
@@ -102,7 +103,7 @@ def rollout_record(credit: CreditBatch, i: int, tokenizer: Any) -> dict[str, Any
         "advantage": float(credit.advantages[i]),
         "tokens": [text[start:end] for start, end in spans],
         "roles": credit.roles[i, :length].tolist(),
-        "gaps": credit.gaps[i, :length].tolist() if credit.learns[i] else None,
+        "gaps": credit.gaps[i, :length].tolist() if credit.measures and credit.learns[i] else None,
         "weights": credit.weights[i, :length].tolist(),
     }
 

@@ -3,7 +3,7 @@
 Pure functions over rows and replies: `AuditRequests` says what to ask again, `audit_metrics` what the replies tell.
 """
 
-from srpo.evaluation.audit.legend import legend
+from srpo.audit_legend import legend
 from srpo.evaluation.audit.metrics import audit_metrics, audit_metrics_by
 from srpo.evaluation.audit.perception import perception_scores
 from srpo.evaluation.audit.variants import VARIANTS, AuditRequests, check_corruption, image_corruption

@@ -15,6 +15,18 @@ function numberGroups() {
   }
 }
 
+/** Does the credit of a run measure gaps? One that spreads the advantage evenly does not, and has no strength. */
+function measuresGaps(i) {
+  const { strength } = RUNS[i];
+  const scored = () => GROUPS.some((group) => group.run === i && group.replies.some((reply) => reply.scored));
+  return (strength !== null && strength !== undefined) || scored();
+}
+
+/** Does the credit of a run look at tokens by their roles? Then it clips their weights, and neutral tokens have no gap. */
+function goesByRole(run) {
+  return run.clip?.every((bound) => typeof bound === "number") ?? false;
+}
+
 async function inflate(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());

@@ -1,5 +1,6 @@
 // A value becomes one of 21 levels, 0 (deep blue) … 10 (neutral) … 20 (deep orange).
 const NEUTRAL_LEVEL = 10;
+const EMPTY = "∅"; // stands for a token without text
 const DEEP = 6; // steps from neutral at which text must change to stay readable
 
 /** Weights are clipped, then divided by their mean, so they reach beyond the clip bounds: here by half as much again. */
@@ -73,7 +74,8 @@ function levels(name, run, reply) {
 
 function roleKey() {
   const sample = (kind, text) => el("span", { class: `sample t ${kind}` }, text);
-  return el("p", { class: "rolekey" }, sample("p", "perception"), sample("r", "reasoning"), sample("n", "neither"));
+  const empty = el("span", {}, el("span", { class: "mark" }, EMPTY), " no text");
+  return el("p", { class: "rolekey" }, sample("p", "perception"), sample("r", "reasoning"), sample("n", "neither"), empty);
 }
 
 /** The scale of a colouring with its numbers, and the signs of the roles. */

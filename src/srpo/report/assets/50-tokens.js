@@ -10,7 +10,7 @@ function tokenElement(text, role, index) {
   const node = document.createElement("span");
   node.className = tokenClass(role, NEUTRAL_LEVEL);
   node.index = index;
-  if (text === "") node.append(el("span", { class: "mark" }, "∅"));
+  if (text === "") node.append(el("span", { class: "mark" }, EMPTY));
   else write(node, text, LONGEST_TOKEN);
   return node;
 }
@@ -134,11 +134,16 @@ function moveTo(reply, index, focus = true) {
   if (focus) node.focus();
 }
 
+function gapText(reply, i) {
+  if (!reply.scored) return "not scored";
+  return reply.byRole && !Number(reply.roles[i]) ? "–, neither role" : `${number(reply.gaps[i])} nats`;
+}
+
 /** [name, text] of every number of a token. */
 function numbersOf(reply, i) {
-  const gap = reply.scored ? `${number(reply.gaps[i])} nats` : "not scored";
+  const gap = reply.measured ? [["gap", gapText(reply, i)]] : [];
   const advantage = tokenAdvantage(reply.advantage, reply.weights[i], reply.strength);
-  return [["weight", number(reply.weights[i])], ["gap", gap], ["advantage", number(advantage)]];
+  return [["weight", number(reply.weights[i])], ...gap, ["advantage", number(advantage)]];
 }
 
 function showTip(reply, node, speak) {

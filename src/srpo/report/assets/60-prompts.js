@@ -3,7 +3,7 @@ const FILTERS = {
   all: { label: "All", title: "All replies", test: () => true },
   right: { label: "Right", title: "The answer is right", test: (reply) => reply.right === true },
   wrong: { label: "Wrong", title: "The answer is wrong", test: (reply) => reply.right === false },
-  lucky: { label: "Lucky", title: "Right although the written perception is not", test: (reply) => reply.lucky === true },
+  lucky: { label: "Lucky", title: "Right, though the written perception is not", test: (reply) => reply.lucky === true },
   unstructured: { label: "Unstructured", title: "Not in the response format", test: (reply) => !reply.structured },
 };
 
@@ -28,6 +28,17 @@ function chosenPrompt(prompts) {
   return prompts.find(same) ?? prompts.find((group) => group.step === state.step) ?? prompts[0] ?? null;
 }
 
+const VERDICTS = {
+  right: "right",
+  lucky: "lucky: right, though the written perception is not",
+  wrong: "wrong",
+  unknown: "not graded",
+};
+
+function sign(kind) {
+  return el("i", { class: `sign ${kind}` });
+}
+
 function verdict(reply) {
   if (reply.right === null || reply.right === undefined) return ["unknown", "not graded"];
   if (!reply.right) return ["wrong", "wrong"];
@@ -41,7 +52,23 @@ function signs(group) {
   const kinds = ["right", "lucky", "wrong", "not graded"].filter(count);
   const label = kinds.map((word) => `${count(word)} ${word}`).join(", ");
   return el("span", { class: "signs", role: "img", "aria-label": label, title: label },
-    group.replies.map((reply) => el("i", { class: `sign ${verdict(reply)[0]}` })));
+    group.replies.map((reply) => sign(verdict(reply)[0])));
+}
+
+/** What the signs in the list mean, of those that the run has. */
+function signKey() {
+  const kinds = new Set(GROUPS.filter((group) => group.run === state.run).flatMap((group) => group.replies)
+    .map((reply) => verdict(reply)[0]));
+  return el("ul", { class: "signkey small", "aria-label": "Signs" }, Object.entries(VERDICTS)
+    .filter(([kind]) => kinds.has(kind)).map(([kind, meaning]) => el("li", {}, sign(kind), meaning)));
+}
+
+/** A step of rollouts counts the updates before it, a step of curves those up to its end. */
+function stepNote({ run, step }) {
+  const later = (RUNS[run].series?.reward ?? []).map(([end]) => end).filter((end) => end > step);
+  if (!later.length) return null;
+  return el("p", { class: "small" }, `Step ${brief(step)} was sampled after ${plural(step, "optimizer step")}; `,
+    `its rewards are part of step ${brief(Math.min(...later))} of the curves.`);
 }
 
 function promptButton(group, current) {
@@ -85,8 +112,9 @@ function segmented(name, label, options, chosen, onchange) {
 
 function filterControl() {
   const replies = GROUPS.filter((group) => group.run === state.run).flatMap((group) => group.replies);
-  const options = Object.entries(FILTERS)
-    .map(([name, { label, title, test }]) => [name, label, { title, count: replies.filter(test).length }])
+  const included = replies.some(FILTERS.lucky.test) ? { right: " (lucky included)" } : {};
+  const options = Object.entries(FILTERS).map(([name, { label, title, test }]) =>
+    [name, `${label}${included[name] ?? ""}`, { title, count: replies.filter(test).length }])
     .filter(([name, , { count }]) => name === "all" || count || name === state.show);
   return segmented("show", "Show replies", options, state.show, (show) => updateRollouts({ show }));
 }

@@ -18,7 +18,8 @@ function updateRollouts(changes) {
   const detail = el("div", { class: "detail" });
   const scrolled = view.box.querySelector(".prompts")?.scrollTop ?? 0;
   view.box.replaceChildren(
-    el("aside", {}, pickers(prompts, group), filterControl(), promptList(prompts, group), leftOut()),
+    el("aside", {}, pickers(prompts, group), group && stepNote(group), filterControl(), promptList(prompts, group), signKey(),
+      leftOut()),
     detail,
   );
   const list = view.box.querySelector(".prompts");
@@ -35,12 +36,13 @@ function leftOut() {
 function pickers(prompts, group) {
   const runs = [...new Set(GROUPS.map((each) => each.run))].map((i) => [String(i), RUNS[i].name]);
   const steps = [...new Set(prompts.map((each) => each.step))].sort((a, b) => a - b).map((step) => [`${step}`, `${step}`]);
+  const weighed = GROUPS.some((each) => each.run === state.run && largestWeight(each) > -Infinity);
   const orders = [["given", "as sampled"], ["weight", "largest weights"]];
   const go = (changes) => updateRollouts({ prompt: 0, reply: -1, token: -1, ...changes });
   return el("div", { class: "pickers" },
     runs.length > 1 && dropDown("Run", runs, `${state.run}`, (run) => go({ run: Number(run), step: -1 })),
     dropDown("Step", steps, `${group?.step}`, (step) => go({ step: Number(step) })),
-    dropDown("Order", orders, state.order, (order) => updateRollouts({ order })));
+    weighed && dropDown("Order", orders, state.order, (order) => updateRollouts({ order })));
 }
 
 function showPrompt(group) {
@@ -60,7 +62,9 @@ async function showGroup(group, detail, prompts) {
   const ticket = ++view.ticket;
   view.group = group;
   const cards = el("div", { class: "replies", "aria-busy": "true" });
-  detail.append(question(group, prompts), el("div", { class: "colours" }), cards);
+  const run = RUNS[group.run];
+  const note = run.note ? el("p", { class: "notice" }, run.note) : "";
+  detail.append(question(group, prompts), note, el("div", { class: "colours" }), cards);
   drawColours(detail.querySelector(".colours"), group);
   let replies;
   try {
@@ -71,9 +75,9 @@ async function showGroup(group, detail, prompts) {
     return;
   }
   if (ticket !== view.ticket) return;
-  const strength = RUNS[group.run].strength ?? 1;
+  const shared = { strength: run.strength ?? 1, measured: measuresGaps(group.run), byRole: goesByRole(run) };
   view.replies = replies;
-  replies.forEach((reply, i) => Object.assign(reply, { number: i, advantage: group.replies[i].advantage, strength }));
+  replies.forEach((reply, i) => Object.assign(reply, { number: i, advantage: group.replies[i].advantage, ...shared }));
   drawReplies(group, cards);
 }
 
@@ -105,18 +109,19 @@ function tintReplies() {
   for (const reply of view.replies) if (reply.nodes?.[0]?.isConnected) tint(reply, state.colour, run, colours);
 }
 
-/** The colourings that a group has numbers for. */
+/** The colourings of a run, and whether a group has numbers for them. */
 function colourings(group) {
   const known = group.replies.some((reply) => reply.advantage !== null && reply.advantage !== undefined);
   const scored = group.replies.some((reply) => reply.scored);
-  return { weight: scored || known, gap: scored, advantage: known, role: true };
+  const gap = measuresGaps(group.run) ? { gap: scored } : {};
+  return { weight: scored || known, ...gap, advantage: known, role: true };
 }
 
 function drawColours(box, group) {
   const available = colourings(group);
   if (!available[state.colour]) keep({ colour: Object.keys(available).find((name) => available[name]) });
-  const options = Object.entries(QUANTITIES)
-    .map(([name, { label, note }]) => [name, label, { title: note, disabled: !available[name] }]);
+  const options = Object.entries(available)
+    .map(([name, there]) => [name, QUANTITIES[name].label, { title: QUANTITIES[name].note, disabled: !there }]);
   const control = segmented("colour", "Colour tokens by", options, state.colour, recolour);
   box.replaceChildren(control, legend(state.colour, RUNS[group.run]));
 }
@@ -178,10 +183,11 @@ function replyCard(group, i, reply) {
     moveTo(reply, Math.floor(((event.clientX - box.left) / box.width) * reply.tokens.length));
   });
   const body = tokenText(reply, `Tokens of reply ${i + 1}; arrow keys move`);
-  const badges = [!about.structured && "unstructured", !about.scored && "not scored"].filter(Boolean);
+  const unscored = !about.scored && reply.measured;
+  const badges = [!about.structured && "unstructured", unscored && "not scored"].filter(Boolean);
   return el("article", { class: `reply ${kind}`, "aria-label": `Reply ${i + 1}, ${word}` },
     el("header", {},
-      el("h3", {}, el("i", { class: `sign ${kind}` }), `Reply ${i + 1}`, el("span", { class: "word" }, word)),
+      el("h3", {}, sign(kind), `Reply ${i + 1}`, el("span", { class: "word" }, word)),
       badges.map((badge) => el("span", { class: "badge" }, badge)),
       advantageBar(about.advantage)),
     rewards(about),
@@ -198,7 +204,9 @@ function advantageBar(value) {
 
 function rewards(about) {
   const pairs = Object.entries(about.rewards ?? {}).map(([name, value]) => [name, brief(value, 3)]);
-  const extra = [["tokens", about.tokens.toLocaleString("en")], ["max weight", brief(about.largest_weight, 3)]];
+  const known = typeof about.largest_weight === "number";
+  const weight = known ? [["max weight", brief(about.largest_weight, 3)]] : [];
+  const extra = [["tokens", about.tokens.toLocaleString("en")], ...weight];
   const item = ([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
   return el("dl", { class: "rewards" }, [...pairs, ...extra].map(item));
 }

@@ -12,8 +12,14 @@ function looks(look) {
   return [`l${look % DASHES.length}`, DASHES[(look + round) % DASHES.length]];
 }
 
-function niceTicks(low, high, count) {
-  if (!(high > low)) [low, high] = [low - Math.max(0.5, Math.abs(low) / 10), high + Math.max(0.5, Math.abs(high) / 10)];
+/** Round numbers that span [low, high]; a point is given some room, inside `bounds` where it lies in them. */
+function niceTicks(low, high, count, bounds = [-Infinity, Infinity]) {
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (!(high - low > 1e-9 * size)) {
+    const room = Math.max(0.5, size / 10);
+    const [least, most] = low >= bounds[0] && high <= bounds[1] ? bounds : [-Infinity, Infinity];
+    [low, high] = [Math.max(least, low - room), Math.min(most, high + room)];
+  }
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
@@ -83,7 +89,7 @@ function plot(lines, { title, note = "", unit = "", xName = "step", smooth = 0, 
   const steps = known.map((point) => point[0]);
   const [first, last] = extent(known.map(([step]) => [null, step]));
   const [low, high] = range ?? extent(known);
-  const yTicks = niceTicks(low, high, 4);
+  const yTicks = niceTicks(low, high, 4, unit === "share" ? [0, 1] : undefined);
   const x = (step) => left + ((step - first) / (last - first || 1)) * (width - left - right);
   const [floor, ceiling] = [yTicks[0], yTicks[yTicks.length - 1]];
   const y = (value) => height - bottom - ((value - floor) / (ceiling - floor)) * (height - top - bottom);

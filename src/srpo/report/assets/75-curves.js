@@ -3,24 +3,32 @@ const HISTOGRAMS = {
   weight: { label: "Weights", centre: 1, note: "Share of the tokens of each role; 1 is GRPO's share." },
 };
 
+const LARGEST = 1e100; // beyond it a plot's arithmetic overflows
+
+/** The points of a run's metric, those left out that no plot can show; undefined where it has none. */
+function pointsOf(run, metric) {
+  const drawable = (y) => typeof y === "number" && Math.abs(y) <= LARGEST;
+  const exact = (y) => (Math.abs(y) < 1 / LARGEST ? 0 : y);
+  return run.series?.[metric]?.map(([step, y]) => [step, drawable(y) ? exact(y) : null]);
+}
+
 function hasCurves() {
-  const known = (metric) => RUNS.some((run) => run.series?.[metric]?.some((point) => point[1] !== null));
+  const known = (metric) => RUNS.some((run) => pointsOf(run, metric)?.some((point) => point[1] !== null));
   return DATA.charts?.some((chart) => chart.metrics.some(([metric]) => known(metric)));
 }
 
 /** The lines of a chart: one panel with all metrics for a single run, one panel a metric for several. */
 function panels(chart) {
-  const points = (run, metric) => run.series?.[metric];
   if (RUNS.length === 1) {
-    const lines = chart.metrics.filter(([metric]) => points(RUNS[0], metric)?.length)
+    const lines = chart.metrics.filter(([metric]) => pointsOf(RUNS[0], metric)?.length)
       .map(([metric, label], i) => {
         const look = ROLE_NAMES.includes(label) ? label : i;
-        return { label, look, points: points(RUNS[0], metric) };
+        return { label, look, points: pointsOf(RUNS[0], metric) };
       });
     return lines.length ? [[chart.title, lines]] : [];
   }
   return chart.metrics.map(([metric, label]) => {
-    const lines = RUNS.map((run, look) => ({ label: run.name, look, points: points(run, metric) }))
+    const lines = RUNS.map((run, look) => ({ label: run.name, look, points: pointsOf(run, metric) }))
       .filter((line) => line.points?.length && !state.off.includes(line.look));
     return [chart.metrics.length > 1 ? `${chart.title}: ${label}` : chart.title, lines];
   }).filter(([, lines]) => lines.length);

@@ -6,14 +6,20 @@ function wide(label, head, body, attributes = {}) {
   return el("div", box, el("table", attributes, head && el("thead", {}, head), el("tbody", {}, body)));
 }
 
+/** A name that may go over a line's end where its parts meet, as in vision_gain/corrupted. */
+function breakable(name) {
+  const parts = shortened(name, LONGEST_TOKEN).split(/(?<=[_/.])(?=[^_/.])/);
+  return parts.flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
+}
+
 function cell(value, numeric) {
-  const text = typeof value === "number" ? brief(value) : value ?? "–";
+  const text = typeof value === "number" ? brief(value) : breakable(value ?? "–");
   return el("td", numeric ? { class: "number" } : { dir: "auto" }, text);
 }
 
 function table(title, columns, rows) {
   const numeric = columns.map((_, i) => rows.some((row) => typeof row[i] === "number"));
-  const head = columns.map((name, i) => el("th", { scope: "col", class: numeric[i] ? "number" : null }, name));
+  const head = columns.map((name, i) => el("th", { scope: "col", class: numeric[i] ? "number" : null }, breakable(name)));
   return wide(title, el("tr", {}, head), rows.map((row) => el("tr", {}, row.map((value, i) => cell(value, numeric[i])))));
 }
 
@@ -35,10 +41,12 @@ function change(before, after) {
 }
 
 function heldOut() {
-  const results = RUNS.filter((run) => run.summary?.after).map((run) => ({ before: {}, ...run.summary, name: run.name }));
+  const results = RUNS.filter((run) => run.summary?.after)
+    .map((run) => ({ before: {}, ...run.summary, name: run.name, questions: run.held_out }));
   if (!results.length) return null;
   const names = new Set(results.flatMap(({ before, after }) => [...Object.keys(before ?? {}), ...Object.keys(after)]));
-  const head = results.map(({ name }) => el("th", { scope: "col", class: "number" }, name));
+  const count = (questions) => questions && el("small", {}, plural(questions, "question"));
+  const head = results.map(({ name, questions }) => el("th", { scope: "col", class: "number" }, name, count(questions)));
   const row = (name) => el("tr", {}, el("th", { scope: "row" }, name),
     results.map(({ before, after }) => change(before?.[name], after[name])));
   return el("div", {}, el("h2", {}, "Held out, before and after"),
@@ -50,22 +58,32 @@ function tells(run) {
   return RUNS.length === 1 || run.summary || run.missing?.length || Object.keys(run.config ?? {}).length;
 }
 
+/** A figure with its 95 % interval and the number of questions, as far as they are known. */
+function estimate(value, low, high, questions) {
+  const known = typeof low === "number" && typeof high === "number";
+  const interval = known ? ` (95 %: ${decimals(low)} … ${decimals(high)})` : "";
+  return `${decimals(value)}${interval}${questions ? `, ${plural(questions, "question")}` : ""}`;
+}
+
 function runCard(run, i) {
   if (!tells(run)) return null;
   const scalars = Object.entries(run.summary ?? {}).filter(([, value]) => typeof value !== "object");
-  const bounds = run.clip?.every((bound) => typeof bound === "number") ? run.clip.map((bound) => brief(bound)) : null;
+  const headline = (run.headline ?? []).map(([name, ...figures]) => [name, estimate(...figures)]);
+  const bounds = goesByRole(run) ? run.clip.map((bound) => brief(bound)).join(" … ") : null;
   const rollouts = GROUPS.filter((group) => group.run === i).reduce((sum, group) => sum + group.replies.length, 0);
-  const facts = [
+  const told = [
+    ...headline,
     ["credit", run.credit || null],
     ["strength λ", run.strength],
-    ["weights clipped to", bounds && bounds.join(" … ")],
+    ["weights clipped to", bounds],
     ["rollouts here", rollouts || null],
-    ...scalars,
   ].filter(([, value]) => value !== null && value !== undefined);
+  const names = new Set(told.map(([name]) => name));
+  const facts = [...told, ...scalars.filter(([name]) => !names.has(name))];
   const shown = facts.map(([name, value]) => [name, typeof value === "number" ? brief(value) : value]);
   return el("article", { class: "run" },
     el("header", {}, RUNS.length > 1 && keySample(i), el("h2", {}, run.name), el("span", { class: "badge" }, run.kind)),
-    described(shown, { class: "facts" }));
+    run.note && el("p", {}, run.note), described(shown, { class: "facts" }));
 }
 
 function overviewSection() {
@@ -79,7 +97,7 @@ function ofRun(title, run) {
 }
 
 function noted(heading, title, note, columns, rows) {
-  return el("div", {}, el(heading, {}, title), note && el("p", { class: "small" }, note), table(title, columns, rows));
+  return el("div", {}, el(heading, {}, title), note && el("p", { class: "small lines" }, note), table(title, columns, rows));
 }
 
 function auditSection() {
@@ -117,7 +135,7 @@ function settings(title, of) {
   const row = (name) => {
     const differs = new Set(columns.map((column) => column.get(name))).size > 1;
     return el("tr", { class: differs ? "differs" : null },
-      el("th", { scope: "row" }, name, differs && el("span", { class: "badge" }, "differs")),
+      el("th", { scope: "row" }, breakable(name), differs && el("span", { class: "badge" }, "differs")),
       columns.map((column) => el("td", { dir: "auto" }, column.get(name) ?? "–")));
   };
   const head = runs.length > 1 && el("tr", {}, el("th", {}, ""), runs.map((run) => el("th", { scope: "col" }, run.name)));

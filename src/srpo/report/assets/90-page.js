@@ -17,6 +17,11 @@ const KEYS = [
   ["t", "theme: as the system, light, dark"],
   ["Esc", "close"],
 ];
+const SIGNS = [
+  ...Object.entries(VERDICTS).map(([kind, meaning]) => [() => sign(kind), meaning]),
+  [() => el("span", { class: "mark" }, EMPTY), "a token without text"],
+  [() => el("span", { class: "mark" }, codePoint("\u202e")), "a character that nobody can see, by its number"],
+];
 const QUIET_SECONDS = 5;
 const built = new Map();
 let lastAct = 0;
@@ -78,6 +83,7 @@ function nextTheme() {
 function showKeys() {
   const dialog = document.getElementById("keys");
   dialog.replaceChildren(el("h2", {}, "Keys"), described(KEYS),
+    el("h2", {}, "Signs"), described(SIGNS.map(([make, meaning]) => [make(), meaning])),
     el("form", { method: "dialog" }, el("button", {}, "Close")));
   dialog.showModal();
 }
