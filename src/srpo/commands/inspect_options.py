@@ -18,6 +18,7 @@ from srpo.commands.token_view import COLOURS
 from srpo.config import SRPOConfig
 from srpo.credit_settings import CreditSettings
 from srpo.data.rows import AUTO
+from srpo.report.runs import WITHOUT_GAPS
 from srpo.run.directory import non_default
 from srpo.tiny import NAME as TINY
 
@@ -37,7 +38,6 @@ OF_GENERATION = (
     *("mask_truncated_completions", "seed", "bf16", "fp16"),
 )
 OF_ROW = ("instruction", "hint", "task", "max_pixels", "reward_funcs")
-WITHOUT_WEIGHTS = ("uniform", "papo")
 DEFAULTS: dict[str, Any] = {
     "dtype": None,
     "gradient_checkpointing": False,
@@ -165,7 +165,7 @@ def _check(own: InspectArguments, config: InspectConfig, model: ModelConfig) -> 
             raise UsageError(f"{name} is for training; leave it out (MODEL may be the folder of a LoRA adapter)")
     if config.corruption == "other_image":
         raise UsageError("corruption 'other_image' draws from a data set, and here is one question; choose another")
-    if config.credit in WITHOUT_WEIGHTS and own.colour == "gap":
+    if config.credit in WITHOUT_GAPS and own.colour == "gap":
         raise UsageError(f"colour 'gap' needs a credit that measures gaps, and {config.credit} does not; choose srpo")
     if config.credit == "rlsd" and own.answer is None:
         raise UsageError("credit 'rlsd' shows the policy the right answer; give it with --answer")
@@ -191,7 +191,7 @@ def _settings_of(run: Path) -> dict[str, Any]:
         raise UsageError(f"config {run / 'config.yaml'} cannot be read ({' '.join(str(error).split())})") from error
     known = {*OF_ROW, *_of_group()}
     found = {name: value for name, value in (content or {}).items() if name in known}
-    return {name: value for name, value in found.items() if not (name == "credit" and value in WITHOUT_WEIGHTS)}
+    return {name: value for name, value in found.items() if not (name == "credit" and value in WITHOUT_GAPS)}
 
 
 def _of_group() -> set[str]:
