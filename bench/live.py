@@ -46,6 +46,7 @@ def batch(step: int, rollouts: int, tokens: int, side: int) -> CreditBatch:
         advantages=advantages,
         learns=torch.ones(rollouts, dtype=torch.bool),
         roles=torch.randint(0, 3, shape, generator=generator),
+        measures=True,
         gaps=torch.randn(shape, generator=generator),
         weights=torch.rand(shape, generator=generator) + 0.5,
         eos=[0],
