@@ -1,6 +1,5 @@
 """`srpo credit`: the alignment of token credits on a fixed policy, as a table, a figure and a sentence."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from srpo.cli import UsageError
 from srpo.commands.credit_options import CreditJob, parse, show_help
 from srpo.commands.credit_view import BatchProgress, describe, show_result, write_tables
 from srpo.commands.model import check_tags, model_view, resolve_model, settle_opened_block
-from srpo.commands.output import REFUSALS, quiet, run_directory
+from srpo.commands.output import REFUSALS, quiet, refuse_many_processes, run_directory
 from srpo.commands.reward_functions import make_rewards
 from srpo.commands.rows import load_rows
 from srpo.commands.train import make_trainer
@@ -36,8 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         show_help(console)
         return 0
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("srpo credit runs in one process; start it without accelerate launch or torchrun")
+    refuse_many_processes("srpo credit")
     job = parse(arguments)
     response_format = ResponseFormat.parse(job.config.response_format)
     name, model_config, processor = resolve_model(job.model, trust_remote_code=job.config.trust_remote_code)

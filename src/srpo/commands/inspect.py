@@ -1,6 +1,5 @@
 """`srpo inspect`: replies to one question, every token tinted by the weight that training would give it."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from srpo.commands.inspect_options import PROGRAM, InspectJob, parse, show_help
 from srpo.commands.inspect_row import question_data
 from srpo.commands.inspect_view import describe, show
 from srpo.commands.model import check_tags, model_view, resolve_model, settle_opened_block
-from srpo.commands.output import REFUSALS, quiet, run_directory
+from srpo.commands.output import REFUSALS, quiet, refuse_many_processes, run_directory
 from srpo.commands.prompt_view import show_prompts
 from srpo.commands.reward_functions import make_rewards
 from srpo.commands.rewards import text_or_file
@@ -41,8 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         show_help(console)
         return 0
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(f"{PROGRAM} runs in one process; start it without accelerate launch or torchrun")
+    refuse_many_processes(PROGRAM)
     job = parse(arguments)
     checkpoint, model_config, processor = _find_model(job)
     response_format = ResponseFormat.parse(job.config.response_format)

@@ -51,6 +51,12 @@ def on_main_process(choose: Callable[[], T]) -> T:
     return found
 
 
+def refuse_many_processes(command: str) -> None:
+    """Raise a UsageError where a launcher started several processes of a command that runs in one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"{command} runs in one process; start it without accelerate launch or torchrun")
+
+
 def _choose_directory(given: str | None, name: str, resuming: bool | None) -> Path:
     if given in (None, "", "trainer_output"):
         return new_run_directory(RUNS, name)
