@@ -13,7 +13,7 @@ from srpo.report.text import finite, shortened
 Table = dict[str, Any]
 LARGEST_FIGURE = 2_000_000  # bytes
 _COLUMNS = ["figure", "value", "95 % low", "95 % high", "questions"]
-_INTERVALS = "Intervals are over questions: how far a figure may move with another choice of them."
+_INTERVALS = "The 95 % interval is over questions: how far a figure may move with another choice of them."
 _TENTHS = "From the first to the last tenth of a role's tokens."
 _FIGURES = {"compare": "figure.png", "credit": "credit.png"}
 _MARKDOWN = {"compare": "results.md", "credit": "credit.md"}
