@@ -114,16 +114,6 @@ class CreditAssigner:
         """Whether the credit compares contexts, so that there are gaps."""
         return bool(CREDITS[self.settings.credit].contexts(self.settings))
 
-    @property
-    def corruption(self) -> str:
-        """What is done to images, such as "patch_mask 0.6"; "" where the method corrupts none."""
-        settings = self.settings
-        contexts = CREDITS[settings.credit].contexts(settings)
-        if "corrupted" not in contexts and not settings.adds_perception_term:
-            return ""
-        ratio = f" {settings.corruption_ratio:g}" if settings.corruption == "patch_mask" else ""
-        return f"{settings.corruption}{ratio}"
-
     def view(self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any], step: int) -> BatchView:
         """The view of a generation batch of TRL's GRPOTrainer.
 

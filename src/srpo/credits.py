@@ -197,3 +197,15 @@ CREDITS: dict[str, Credit] = {
     "pgpo": _pair_credit("text_only", lambda evidence: evidence.seen, _pgpo),
     "papo": UNIFORM,  # its term is in the loss (`srpo.papo`)
 }
+
+
+def corruption_of(settings: Any) -> str:
+    """What a method does to images, such as "patch_mask 0.6"; "" where it corrupts none.
+
+    Args:
+        settings: an `SRPOConfig`.
+    """
+    if "corrupted" not in CREDITS[settings.credit].contexts(settings) and not settings.adds_perception_term:
+        return ""
+    ratio = f" {settings.corruption_ratio:g}" if settings.corruption == "patch_mask" else ""
+    return f"{settings.corruption}{ratio}"

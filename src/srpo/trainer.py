@@ -31,6 +31,7 @@ from srpo.assignment import BatchView, CreditAssigner
 from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig, refuse_tools
 from srpo.credit import equal_rewards, token_advantages
+from srpo.credits import corruption_of
 from srpo.guard import NonFiniteGuard, StructureWatch
 from srpo.metrics import CreditBatch, Totals, role_metrics
 from srpo.papo import PerceptionLoss
@@ -99,9 +100,7 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
                 inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *positional, **kwargs).arguments
             )
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
-        self._format = ResponseFormat.parse(args.response_format)
-        self._compose_credit(args)
-        if self._assigner.corruption == "other_image" and isinstance(self.train_dataset, IterableDataset):
+        if corruption_of(args) == "other_image" and isinstance(self.train_dataset, IterableDataset):
             raise ValueError(
                 'corruption "other_image" draws images from the whole data set and this one is a stream; '
                 "load it whole or choose another corruption"
@@ -112,6 +111,8 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
                 "out; set skip_zero_advantage=False or router_aux_loss_coef=0"
             )
         self.observers: list[Callable[[CreditBatch], None]] = []
+        self._format = ResponseFormat.parse(args.response_format)
+        self._compose_credit(args)
         self._rows_to_run: RowsToRun | None = None
         self._structure = StructureWatch(args.response_format)
         self._log_images = self.log_multimodal and self.log_completions
@@ -226,7 +227,7 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
                 *(step, inputs, batch, rewards, advantages, learns, roles, gaps, weights),
                 eos=self.eos_token_ids,
                 measures=self._assigner.measures,
-                corruption=self._assigner.corruption,
+                corruption=corruption_of(self.args),
                 corrupted=view.corrupted_images,
             )
             for observe in self.observers:

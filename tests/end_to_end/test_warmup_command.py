@@ -288,7 +288,7 @@ def test_weights_that_cannot_be_read(capsys):
     AutoModelForImageTextToText.from_pretrained(model_path()).save_pretrained("model")
     weights = Path("model/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
-    refused(capsys, *SMALL, "--model", "model")
+    assert "invalid header" in refused(capsys, *SMALL, "--model", "model")
 
 
 def test_two_processes_collect_and_train_as_one(tmp_path):

@@ -209,9 +209,10 @@ def test_papo_and_skipping_are_refused_together(tmp_path, fields):
 
 
 def test_papo_without_a_term_may_skip(tmp_path):
-    SRPOConfig(
+    config = SRPOConfig(
         str(tmp_path), bf16=False, credit="papo", skip_zero_advantage=True, papo_gamma=0.0, papo_entropy_coef=0.0
     )
+    assert not config.adds_perception_term
 
 
 def test_the_kl_that_a_generation_moved_the_policy_by(qwen_folder, tmp_path, rows):

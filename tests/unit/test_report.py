@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srpo.config import SRPOConfig
 from srpo.credit_settings import CreditSettings
+from srpo.credits import CREDITS
 from srpo.report import ReportError, write_report
 from srpo.report.curves import MOST_POINTS, charts, thinned
 from srpo.report.distributions import distributions
@@ -25,7 +27,7 @@ from srpo.report.page import render
 from srpo.report.payload import make_payload, read_runs
 from srpo.report.pictures import Pictures
 from srpo.report.rollouts import read_groups
-from srpo.report.runs import DEFAULTS, read_run, short_names
+from srpo.report.runs import DEFAULTS, WITHOUT_GAPS, RunFiles, read_run, short_names
 from srpo.report.tables import markdown_tables
 from srpo.report.text import page_json, shortened
 from tests.report_runs import GAPS, ROLES, TOKENS, WEIGHTS, numbers, picture, rollout, write_run
@@ -344,6 +346,16 @@ def test_what_is_no_run_is_refused(tmp_path):
 def test_defaults_are_those_of_the_credit():
     defaults = {field.name: field.default for field in fields(CreditSettings)}
     assert {name: defaults[name] for name in DEFAULTS} == DEFAULTS
+
+
+def test_credits_are_told_apart_as_the_credits_are(tmp_path):
+    settings = SRPOConfig(str(tmp_path), bf16=False)
+    names = {name for name, credit in CREDITS.items() if credit.contexts(settings)}
+    assert {*WITHOUT_GAPS} == CREDITS.keys() - names
+    for name in CREDITS:
+        run = RunFiles(tmp_path, "run", "train", {"credit": name})
+        assert (run.strength is not None) == (name in names)
+        assert (run.clip is not None) == (name in ("srpo", "perception", "reasoning"))
 
 
 def test_a_report_needs_no_torch():

@@ -11,6 +11,7 @@ from rich.text import Text
 from srpo.commands.explanation import structure_problem
 from srpo.commands.inspect_options import InspectJob
 from srpo.commands.token_view import COLOURS, has_colour, legend, of_known_width, show_tokens, tokens_of
+from srpo.credits import corruption_of
 from srpo.evaluation.inspection import Inspection, Reply, by_role, highest_gaps
 from srpo.report.notes import weights_note
 from srpo.roles import ResponseFormat, Role
@@ -30,7 +31,7 @@ def describe(job: InspectJob, model: str, model_type: str, row: Mapping[str, Any
     sizes = [f"{path} ({image.width} x {image.height})" for path, image in zip(own.image, row["images"], strict=True)]
     drawn = f"{config.num_generations} sampled, temperature {config.temperature:g}"
     replies = f"{len(own.replies)} given" if own.replies else f"{drawn}, at most {config.max_completion_length} tokens"
-    ratio = f" {config.corruption_ratio:g}" if config.corruption == "patch_mask" else ""
+    corruption = corruption_of(config)
     like = {"settings": f"as {job.like}/config.yaml where no option says otherwise"} if job.like else {}
     return {
         "model": f"{model} ({model_type})",
@@ -39,7 +40,7 @@ def describe(job: InspectJob, model: str, model_type: str, row: Mapping[str, Any
         "question": own.question,
         "answer": own.answer if own.answer is not None else "not given (--answer)",
         "replies": f"{replies}, seed {config.seed}",
-        "credit": f"{config.credit}; contrast: image corrupted by {config.corruption}{ratio}",
+        "credit": config.credit + (f"; contrast: image corrupted by {corruption}" if corruption else ""),
         "folder": str(run),
     }
 
