@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from peft import LoraConfig, get_peft_model
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from srpo.cli import main
@@ -106,6 +108,16 @@ class TestTheTinyModel:
             assert row["advantage"] == pytest.approx(seen[0].advantages[i].item(), abs=1e-6)
             assert row["gaps"] == pytest.approx(assigned.gaps[i, :length].tolist(), abs=1e-5)
             assert row["weights"] == pytest.approx(assigned.weights[i, :length].tolist(), abs=1e-5)
+
+    def test_another_image_as_the_contrast(self, capsys):
+        contrast = ["--corruption", "other_image", "--other_image", "other.png"]
+        assert inspect("tiny", *ASK, *contrast, "--replies", RIGHT, WRONG) == 0
+        assert "image corrupted by other_image" in capsys.readouterr().out
+        (row, _) = rollouts("runs/inspect")
+        with Image.open(BytesIO(row["corrupted"])) as shown:
+            assert shown.tobytes() == OTHER["images"][0].convert("RGB").tobytes()
+        assert row["corruption"] == "other_image"
+        assert inspect("--config", "runs/inspect/config.yaml") == 0
 
     def test_without_an_answer_it_says_what_the_weights_are(self, capsys):
         assert inspect("tiny", *ASK, "--num_generations", "2") == 0
@@ -286,7 +298,10 @@ class TestModels:
         ([*ASK, "--task", "sums"], "'sums'"),
         ([*ASK, "--replies", RIGHT], "give two or more"),
         ([*ASK, "--credit", "rlsd"], "shows the policy the right answer; give it with --answer"),
-        ([*ASK, "--corruption", "other_image"], "here is one question; choose another"),
+        ([*ASK, "--corruption", "other_image"], "here is one question; name an image of another question with --other"),
+        ([*ASK, "--other_image", "other.png"], "is for --corruption other_image, and the corruption is patch_mask"),
+        ([*ASK, "--corruption", "other_image", "--other_image", "no.png"], "other_image no.png is no file"),
+        ([*ASK, "--corruption", "other_image", "--other_image", "pips.png"], "shows the same pixels as the image"),
         ([*ASK, "--use_peft", "true"], "use_peft is for training; leave it out"),
         ([*ASK, "--alternatives", "7"], "give the first one with --answer"),
         ([*ASK, "--instruction", "loud"], "must be one of system, user, none"),

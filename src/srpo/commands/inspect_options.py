@@ -54,6 +54,9 @@ class InspectArguments:
 
     question: str = field(default="", metadata={"help": "What to ask; <image> says where an image stands."})
     image: list[str] = field(default_factory=list, metadata={"help": "Image files, one or several, in their order."})
+    other_image: str | None = field(
+        default=None, metadata={"help": "What stands in for the image under --corruption other_image."}
+    )
     answer: str | None = field(default=None, metadata={"help": "The right answer; with it, rewards and advantages."})
     alternatives: list[str] = field(default_factory=list, metadata={"help": "Further right answers."})
     options: list[str] = field(default_factory=list, metadata={"help": "Choices of a multiple-choice question."})
@@ -79,9 +82,10 @@ class InspectArguments:
     def __post_init__(self) -> None:
         if not self.question.strip():
             raise ValueError("question is missing; say what to ask, such as --question 'How many red dots are there?'")
-        for path in self.image:
-            if not Path(path).is_file():
-                raise ValueError(f"image {path} is no file; check the path")
+        for name, paths in (("image", self.image), ("other_image", [self.other_image] if self.other_image else [])):
+            for path in paths:
+                if not Path(path).is_file():
+                    raise ValueError(f"{name} {path} is no file; check the path")
         if self.colour not in COLOURS:
             raise ValueError(f"colour {self.colour!r} must be one of {', '.join(COLOURS)}")
         if self.colour == "advantage" and self.answer is None:
@@ -163,8 +167,14 @@ def _check(own: InspectArguments, config: InspectConfig, model: ModelConfig) -> 
     for name in ("use_peft", "load_in_4bit", "load_in_8bit"):
         if getattr(model, name):
             raise UsageError(f"{name} is for training; leave it out (MODEL may be the folder of a LoRA adapter)")
-    if config.corruption == "other_image":
-        raise UsageError("corruption 'other_image' draws from a data set, and here is one question; choose another")
+    if (config.corruption == "other_image") != (own.other_image is not None):
+        raise UsageError(
+            "corruption 'other_image' draws from a data set, and here is one question; name an image of another "
+            "question with --other_image, or choose another corruption"
+            if own.other_image is None
+            else f"other_image {own.other_image} is for --corruption other_image, and the corruption is "
+            f"{config.corruption}; leave one of them out, or change it"
+        )
     if config.credit in WITHOUT_GAPS and own.colour == "gap":
         raise UsageError(f"colour 'gap' needs a credit that measures gaps, and {config.credit} does not; choose srpo")
     if config.credit == "rlsd" and own.answer is None:

@@ -29,6 +29,8 @@ def question_data(
 ) -> tuple[Dataset, dict[str, Any]]:
     """A data set of the one row, and the row in the schema; without an answer, answer and task are empty there.
 
+    With --other_image, a second row holds it, for the corruption of this name to draw.
+
     Raises:
         UsageError: for what makes a row of a data set a bad one, such as an image that cannot be read.
     """
@@ -43,13 +45,16 @@ def question_data(
         "options": own.options,
         "alternatives": own.alternatives,
     }
+    other = [raw | {"id": "other", "images": [Path(own.other_image)] * len(own.image)}] if own.other_image else []
     shared = {name: getattr(own, name) for name in ("instruction", "task", "hint", "max_pixels")}
     try:
-        loaded = open_rows([raw], **load_options(DataArguments(**shared), response_format))
+        loaded = open_rows([raw, *other], **load_options(DataArguments(**shared), response_format))
     except DataError as error:
         raise UsageError(str(error)) from error
     _refuse(loaded.bad)
     _refuse(check("question", {"question": Loaded(loaded.dataset)}, train=None, model=view).splits[0].bad)
+    if own.other_image and loaded.dataset[1]["images"][0] in loaded.dataset[0]["images"]:
+        raise UsageError(f"other_image {own.other_image} shows the same pixels as the image; name another one")
     unknown = {"answer": "", "task": ""} if own.answer is None else {}
     return loaded.dataset, loaded.dataset[0] | unknown
 
