@@ -1,8 +1,8 @@
 """Stands in for `python -m srpo.cli train | eval` in tests of `srpo compare`: the files of a run within milliseconds.
 
 Accuracy is a known function of credit, learning rate and seed. Environment variables steer it: FAKE_CALLS, a file that
-each call is appended to; FAKE_FAIL, a credit whose training fails, or "start" for the evaluation before training;
-FAKE_SLEEP, seconds that a training run takes.
+each call is appended to; FAKE_FAIL, a credit or learning rate whose training fails, or "start" for the evaluation
+before training; FAKE_SLEEP, seconds that a training run takes.
 """
 
 import json
@@ -28,7 +28,7 @@ def train(settings, out, resumed):
     (out / "model").mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(yaml.safe_dump(settings))
     time.sleep(float(os.environ.get("FAKE_SLEEP", "0")))
-    if os.environ.get("FAKE_FAIL") == credit:
+    if os.environ.get("FAKE_FAIL") in (credit, f"{rate:g}"):
         print("loading\nstep 3: loss is nan\nsrpo: error: non-finite loss")
         return 1
     final = accuracy(credit, rate, seed)

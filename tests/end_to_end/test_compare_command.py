@@ -171,6 +171,61 @@ def test_a_method_whose_tuning_failed_is_held_back_unless_told_otherwise(fake, m
     assert "srpo: its learning rate is not chosen" in Path("out/results.md").read_text()
 
 
+def test_a_rate_that_was_dropped_stays_dropped(fake, capsys, monkeypatch):
+    grid = ("--learning_rates", "5e-5,1e-4,2e-4", "--tune_seeds", "7,8", "--drop_failed_rates")
+    monkeypatch.setenv("FAKE_FAIL", "0.0001")  # the best one
+    assert compare("--methods", "grpo,srpo", "--seeds", "0", *grid) == 1
+    assert yaml.safe_load(Path("out/runs/srpo/seed-0/train.yaml").read_text())["learning_rate"] == 5e-5
+    monkeypatch.delenv("FAKE_FAIL")
+    before = fake()
+    for again in (grid, grid[:-1]):
+        assert compare("--methods", "grpo,srpo", "--seeds", "0", *again) == 0
+    assert fake() == before
+    said = "Left out of the choice because a run failed: grpo at 0.0001; srpo at 0.0001."
+    assert said in Path("out/results.md").read_text()
+
+
+def test_a_method_without_any_finished_rate_loses_none(fake, monkeypatch):
+    grid = ("--learning_rates", "5e-5,1e-4", "--tune_seeds", "7", "--drop_failed_rates")
+    monkeypatch.setenv("FAKE_FAIL", "srpo")
+    assert compare("--methods", "grpo,srpo", "--seeds", "0", *grid) == 1
+    monkeypatch.delenv("FAKE_FAIL")
+    assert compare("--methods", "grpo,srpo", "--seeds", "0", *grid) == 0
+    assert json.loads(Path("out/results.json").read_text())["tuning"]["srpo"]["rate"] == 1e-4
+
+
+def test_the_reported_seeds_may_change_in_the_same_folder(fake):
+    assert compare("--methods", "grpo,srpo", "--seeds", "0,1") == 0
+    before = fake()
+    assert compare("--methods", "grpo,srpo", "--seeds", "1") == 0
+    assert fake() == before
+    assert "Seeds 1;" in Path("out/results.md").read_text()
+
+
+def test_make_compare_is_a_comparison_with_a_grid_on_families_that_chose_nothing(capsys):
+    makefile = Path(fake_srpo.__file__).parents[1] / "Makefile"
+    recipe = makefile.read_text().split("\ncompare:")[1].split("\n\n")[0].replace("\\\n", " ")
+    arguments = recipe.split("$(BIN)/srpo")[1].split()
+    assert main([*arguments, "--dry_run"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "42 to choose learning rates, 35 reported" in shown
+    assert "srpo-other: credit srpo, corruption other_image" in shown
+    assert "one learning rate" not in shown
+    assert "chose" not in shown.replace("chosen", "")
+
+
+def test_a_comparison_without_grid_on_the_data_of_the_defaults_says_so(fake, capsys):
+    notes = ("All methods train at one learning rate", "pips helped to choose the defaults of SRPO")
+    assert compare("--dry_run") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(note in shown for note in notes)
+    assert compare("--dry_run", "--dataset", "shapes/angle", "--learning_rates", "1e-4") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert not any(note in shown for note in notes)
+    assert compare("--methods", "grpo,srpo", "--seeds", "0", "--dataset", "shapes") == 0
+    assert "pips, chain, compare helped to choose" in Path("out/results.md").read_text()
+
+
 def test_runs_at_a_time_share_the_processors(fake, monkeypatch, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)

@@ -1,9 +1,12 @@
 """The parts of a comparison: methods, what runs leave behind, choices, summaries, tables, places, child processes."""
 
+import csv
+import io
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -65,6 +68,8 @@ def test_a_file_of_methods_adds_to_the_built_in_ones(tmp_path):
         ("mine: 3\n", "must be a mapping"),
         ("- grpo\n", "must hold name"),
         ("grpo: {num_generations: 4}\n", "num_generations, which all methods must share"),
+        ("cold: {credit: srpo, temperature: 0.3}\n", "temperature, which all methods must share"),
+        ("kind: {credit: srpo, reward_weights: [1, 5]}\n", "reward_weights, which all methods must share"),
         ("grpo: [\n", "cannot be read"),
         ("{}\n", "empty"),
     ],
@@ -105,7 +110,7 @@ def test_steps_that_a_resumed_run_logged_twice_count_once(tmp_path):
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "evaluation.json").write_text('{"metrics": {"accuracy": {"value": 0.5}}}')
     read = read_result(Run("srpo", 1, tmp_path, {}, {}))
-    assert read.figures == pytest.approx({"accuracy": 0.5, "train_seconds": 1 + 2 + 4 + 2 * 1.0, "policy_kl": 0.2})
+    assert read.figures == pytest.approx({"accuracy": 0.5, "train_seconds": 9, "policy_kl": 0.2, "train_accuracy": 0.4})
     assert read.accuracy == Curve([1, 2, 5], [0.2, 0.4, 0.6])
 
 
@@ -134,19 +139,36 @@ def test_figures_without_a_value_are_left_out(tmp_path):
 
 
 def test_steps_to_the_baseline_are_by_hand():
-    # ten points: no smoothing. Baseline ends at 0.6 and 0.8, so the target is 0.7.
-    seven = [0.1] * 7
+    # ten points: no smoothing. The baseline goes from 0.1 and 0.3 to 0.7 and 0.9: target 0.2 + 0.75 * 0.6 = 0.65
     results = [
-        result("grpo", 0, [*seven, 0.1, 0.5, 0.6]),
-        result("grpo", 1, [*seven, 0.1, 0.9, 0.8]),
-        result("srpo", 0, [0.7, 0.8, 0.2, *seven]),
-        result("srpo", 1, [0.1, 0.9, 0.3, *seven]),
+        result("grpo", 0, [0.1] * 7 + [0.8, 0.66, 0.7]),
+        result("grpo", 1, [0.3] * 8 + [0.6, 0.9]),
+        result("srpo", 0, [0.7, 0.8] + [0.1] * 8),
+        result("srpo", 1, [0.7, 0.2, 0.7] + [0.1] * 7),
         result("srpo", 2, [0.9, 0.9]),
     ]
-    assert add_steps_to_baseline(results, "grpo") == pytest.approx(0.7)
-    assert [each.figures.get("steps_to_baseline") for each in results] == [10, 9, 1, 10, None]
-    assert [each.censored for each in results] == [True, False, False, True, False]
+    assert add_steps_to_baseline(results, "grpo") == pytest.approx(0.65)
+    # the last step, 10, has nothing behind it that could confirm it: a run that was not there by then needs 10 or more
+    assert [each.figures.get("steps_to_baseline") for each in results] == [8, 10, 1, 10, None]
+    assert [each.censored for each in results] == [False, True, False, True, False]
     assert add_steps_to_baseline(results, "absent") is None
+
+
+def test_a_baseline_that_did_not_rise_is_no_target():
+    results = [result(method, 0, [0.5] * 10, accuracy=0.5) for method in ("grpo", "srpo")]
+    assert add_steps_to_baseline(results, "grpo") is None
+    assert "or its accuracy did not rise" in markdown(summary_of(results))
+
+
+def test_baselines_that_rise_as_training_does_nearly_all_get_there():
+    random = np.random.default_rng(0)
+    gain = 0.12 * (1 - np.exp(-3 * np.linspace(0, 1, 30)))  # rises and flattens; noise of 32 prompts x 8
+    reached = []
+    for _ in range(100):
+        runs = [result("grpo", s, 0.5 + gain + 0.04 * random.standard_normal(30)) for s in range(5)]
+        add_steps_to_baseline(runs, "grpo")
+        reached += [not run.censored for run in runs]
+    assert np.mean(reached) > 0.9
 
 
 def test_short_curves_say_nothing_about_steps():
@@ -218,7 +240,7 @@ def test_the_figure_of_a_run_with_one_generation_has_whole_steps():
 def test_a_comparison_without_its_baseline_still_makes_a_table():
     summary = summary_of([result("srpo", 0, accuracy=0.5)])
     assert "| accuracy ↑ | 0.500 |" in markdown(summary)
-    assert to_csv(summary).splitlines()[1].startswith("accuracy,srpo,0.5,,,1,,")
+    assert to_csv(summary).splitlines()[1].startswith("accuracy,srpo,0.5,,,,1,,")
     nothing = summarize([], methods=["grpo"], seeds=[0], baseline="grpo", primary="accuracy", start={}, target=None)
     assert "grpo" in markdown(nothing)
 
@@ -228,13 +250,46 @@ def test_unequal_numbers_of_pairs_are_told():
     assert any("different numbers of pairs" in note for note in summary_of(results).notes)
 
 
-def test_runs_that_never_reach_the_target_are_marked():
-    results = [result("grpo", 0, [0.1] * 9 + [0.5]), result("srpo", 0, [0.1] * 10)]
+def steps_table(runs):
+    """Rows of the table of values and of differences on steps, from method -> curves by seed."""
+    results = [result(m, s, curve) for m, curves in runs.items() for s, curve in enumerate(curves)]
+    summary = summary_of(results, target=add_steps_to_baseline(results, "grpo"))
+    lines = [line for line in markdown(summary).splitlines() if line.startswith("| steps to")]
+    return summary, *[line.split(" | ", 1)[1].removesuffix(" |").split(" | ") for line in lines]
+
+
+def test_steps_that_were_not_reached_are_bounds_without_interval_or_test():
+    early, late, never = [0.1] * 2 + [0.9] * 8, [0.1] * 5 + [0.9] * 5, [0.1] * 9 + [0.9]
+    faster, lower, upper, none = "faster", "at-least", "at-most", "none"
+    summary, values, differences = steps_table({"grpo": [late, late], faster: [early, late], lower: [never, early]})
+    assert values[0] == "6.0 [6.0, 6.0] (reached 2 of 2)"
+    assert values[2] == "≥ 6.5 (reached 1 of 2)"
+    assert differences[0].startswith("-1.5 [-20")
+    assert differences[1] == "≥ +0.5"
+    paired = summary.differences["steps_to_baseline"]
+    assert paired[faster].p_sign_flip is not None
+    assert (paired[lower].p_t, paired[lower].p_sign_flip, paired[lower].difference.low) == (None, None, None)
+    assert summary.censored == {lower: [0]}
+    # a baseline run that did not get there makes the difference smaller, so it is an upper bound; both leave none
+    runs = {"grpo": [late, never, late], upper: [early, early, early], none: [early, early, never]}
+    summary, values, differences = steps_table(runs)
+    assert values == ["≥ 7.3 (reached 2 of 3)", "3.0 [3.0, 3.0] (reached 3 of 3)", "≥ 5.3 (reached 2 of 3)"]
+    assert differences == ["≤ -4.3", "-"]
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(to_csv(summary)))}
+    assert [rows[m]["bound"] for m in ("grpo", upper, none)] == ["≥", "", "≥"]
+    assert [rows[m]["difference_bound"] for m in ("grpo", upper, none)] == ["", "≤", ""]
+    assert rows[upper]["p_sign_flip"] == rows[none]["difference"] == ""
+
+
+def test_bounds_as_primary_figure_are_not_called_equal():
+    runs = {"grpo": [[0.1] * 5 + [0.9] * 5] * 2, "srpo": [[0.1] * 10] * 2}
+    results = [result(m, s, curve) for m, curves in runs.items() for s, curve in enumerate(curves)]
     target = add_steps_to_baseline(results, "grpo")
-    text = markdown(summary_of(results, target=target))
-    assert "| steps to baseline's accuracy ↓ | 10.0 | 10.0 * |" in text
-    assert "| steps to baseline's accuracy ↓ | +0.0 * |" in text
-    assert "marked * (srpo 1)" in text
+    summary = summary_of(results, target=target, primary="steps_to_baseline")
+    assert summary.holm == {}
+    assert "equal in all seeds" not in markdown(summary)
+    assert "| srpo | ≥ +4.0 | - | - | - | 2 |" in markdown(summary)
+    _draw(summary, mean_curves(results))
 
 
 def test_differences_that_are_equal_have_no_t_test():

@@ -99,11 +99,13 @@ def test_first_reach():
 
 
 def test_one_lucky_window_reaches_nothing():
-    steps = [1, 2, 3, 4, 5, 6]
-    # windows of 2 end with means .45 .2 .4 .6 .6: the first generation alone, 0.9, is no window
-    assert first_reach(steps, [0.9, 0.0, 0.4, 0.4, 0.8, 0.4], 0.5, 2) == 5
-    # means .9 .45 .2 .6 .6: the first is followed by 0.2 two steps later, so 4, at .2, is no confirmation
-    assert first_reach(steps, [0.9, 0.9, 0.0, 0.4, 0.8, 0.4], 0.5, 2) == 5
+    steps = [1, 2, 3, 4, 5, 6, 7, 8]
+    # windows of 2 end with means .45 .2 .4 .6 .6 .5 .6: the first generation alone, 0.9, is no window
+    assert first_reach(steps, [0.9, 0.0, 0.4, 0.4, 0.8, 0.4, 0.6, 0.6], 0.5, 2) == 5
+    # means .9 .45 .2 .6 .6 .5 .6: the first is followed by 0.2 two steps later, so 4, at .2, is no confirmation
+    assert first_reach(steps, [0.9, 0.9, 0.0, 0.4, 0.8, 0.4, 0.6, 0.6], 0.5, 2) == 5
     assert first_reach(steps, [0.9, 0.9, 0.0, 0.4, 0.4, 0.4], 0.5, 2) is None
-    # the last window has no next one
-    assert first_reach(steps, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 0.5, 2) == 6
+    # the last window has no next one that could confirm it, and neither has one whose next is cut short
+    assert first_reach(steps, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 0.5, 2) is None
+    assert first_reach(steps, [0.0, 0.0, 0.0, 0.5, 0.5, 0.5], 0.5, 2) is None
+    assert first_reach(steps, [0.0, 0.0, 0.5, 0.5, 0.5, 0.5], 0.5, 2) == 4

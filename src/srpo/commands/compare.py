@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen, study = parse_comparison(arguments)
     try:
         work = Work(study, _places(chosen), Times(study.root / "times.jsonl"), console)
-        choices, _ = study.choose_rates(drop_failed=chosen.drop_failed_rates)
+        choices, _ = study.choose_rates()
         check_settings([*study.tuning_runs(), *study.report_runs(choices), study.start_run()])
         show_plan_of(console, study, choices, work.places, work.times)
         if chosen.dry_run:
@@ -103,7 +103,9 @@ def _compare(work: Work, *, drop_failed: bool) -> int:
         failures += work.do(study.tuning_runs())
         if not study.start_run().evaluated:
             return _stop(work, failures)
-        choices, held_back = study.choose_rates(drop_failed=drop_failed)
+        if drop_failed:
+            study.drop_failed_rates()
+        choices, held_back = study.choose_rates()
         show_choices(console, study, choices)
         check_settings(study.report_runs(choices))
     console.print("\nReported runs.")

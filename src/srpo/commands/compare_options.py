@@ -59,7 +59,7 @@ class CompareArguments:
     )
     drop_failed_rates: bool = field(
         default=False,
-        metadata={"help": "Leave a rate at which a run fails out of the choice instead of waiting for it."},
+        metadata={"help": "Leave a rate at which a run fails out of the choice for good, instead of waiting for it."},
     )
     eval_samples: int = field(default=4, metadata={"help": "Replies to each question in the evaluation of a run."})
     eval_split: str | None = field(

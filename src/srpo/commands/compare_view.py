@@ -40,6 +40,7 @@ def show_plan_of(
     to_do = [study.chain(run) for run in (study.start_run(), *runs)]
     finished = sum(run.finished for run in runs)
     left = times.left(to_do, len(places))
+    notes = study.plan_notes()
     show_plan(
         console,
         {
@@ -49,8 +50,8 @@ def show_plan_of(
             "seeds": ", ".join(map(str, study.seeds)),
             **(chosen if tuning else {}),
             "budget": f"{_budget(study.train)}; the same prompts in the same order for every method of a seed",
-            "evaluation": f"{study.evaluate['rows']} questions, {study.evaluate['samples']} replies each, with audit"
-            + "".join(f"\n{note}" for note in study.drawing_notes()),
+            "evaluation": f"{study.evaluate['rows']} questions, {study.evaluate['samples']} replies each, with audit",
+            **({"notes": "\n".join(notes)} if notes else {}),
             "runs": f"{f'{len(tuning)} to choose learning rates, ' if tuning else ''}{reported} reported; "
             f"{finished} finished already",
             "at a time": f"{len(places)}, each with {_place(places)}",

@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srpo.evaluation.comparison.results import Metric
+from srpo.evaluation.comparison.results import GAIN, Metric
 from srpo.evaluation.comparison.statistics import Interval, mean_interval
 from srpo.evaluation.comparison.summary import Summary
 
 # Okabe and Ito's palette, told apart with the common kinds of colour blindness; the baseline is black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+BOUNDS = {"≥": ">", "≤": "<"}
 PANELS = (
     *("accuracy", "grounded_accuracy", "lucky_rate", "perception/needed"),
-    *("reliance/edited", "steps_to_baseline", "policy_kl", "tokens"),
+    *("steps_to_baseline", "tokens", "reliance/edited", "policy_kl"),  # long titles are no neighbours
 )
 COLUMNS, WIDTH, DPI = 4, 9.0, 200
 FONT_SIZE, TITLE_SIZE = 8.5, 9.5
@@ -93,8 +94,8 @@ def _differences(part: Any, summary: Summary) -> None:
         values, baseline = summary.values[name], summary.values[name].get(summary.baseline, {})
         for row, method in enumerate(summary.others):
             of = values.get(method, {})
-            pairs = [of[seed] - baseline[seed] for seed in of if seed in baseline]
             paired = summary.differences[name].get(method)
+            pairs = [of[seed] - baseline[seed] for seed in of if seed in baseline] if paired else []
             _estimate(panel, summary, method, row, pairs, paired.difference if paired else None)
 
 
@@ -123,7 +124,7 @@ def _curves(part: Any, summary: Summary, curves: Mapping[str, Mapping[int, Seque
         low, high = panel.get_ylim()
         panel.set_ylim(max(-0.02, low), min(1.02, high))
     if summary.target is not None:
-        label = f"{summary.baseline}'s end"
+        label = f"{GAIN} of {summary.baseline}'s gain"
         panel.axhline(summary.target, color="grey", linestyle=":", linewidth=1, label=label)
     if panel.get_legend_handles_labels()[0]:
         panel.legend(frameon=False, ncols=2, loc="best")
@@ -138,6 +139,9 @@ def _estimate(
         return
     if interval.low is not None:
         panel.plot([interval.low, interval.high], [row - 0.12] * 2, color=colour, linewidth=1.6)
+    if interval.bound:
+        panel.plot([interval.mean], [row - 0.12], color=colour, marker=BOUNDS[interval.bound], markersize=5)
+        return
     panel.plot([interval.mean] * 2, [row - 0.3, row + 0.06], color=colour, linewidth=2.2)
 
 

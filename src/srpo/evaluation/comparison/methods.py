@@ -21,6 +21,7 @@ METHODS: dict[str, Options] = {
     "srpo-no-sign": {"credit": "srpo", "credit_sign_aware": False},
     "srpo-token": {"credit": "srpo", "reasoning_gap": "token"},
     "srpo-blind": {"credit": "srpo", "reasoning_contrast": "blind"},
+    "srpo-other": {"credit": "srpo", "corruption": "other_image"},  # the contrast with another image of the data set
     "vppo": {"credit": "vppo", "corruption_ratio": 0.5},
     "papo": {"credit": "papo", "papo_gamma": 0.01},  # PAPO's γ where there is no KL penalty, as here
     "papo-full": {"credit": "papo", "papo_gamma": 0.01, "papo_corrupted_gradient": True},
@@ -29,7 +30,7 @@ METHODS: dict[str, Options] = {
     "dr-grpo": UNIFORM | {"loss_type": "dr_grpo", "scale_rewards": "none"},
     "dapo-clip": UNIFORM | {"loss_type": "dapo", "epsilon_high": 0.28},  # DAPO's clip, without its dynamic sampling
 }
-# The same for every method: model, data, seeds, and how many rollouts are drawn from which prompts.
+# The same for every method: model, data, rewards, seeds, and how many rollouts are drawn from which prompts and how.
 SHARED_OPTIONS = frozenset(
     [
         *("model_name_or_path", "model_revision", "dataset_name", "dataset_train_split", "dataset_test_split"),
@@ -38,6 +39,8 @@ SHARED_OPTIONS = frozenset(
         *("num_generations", "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation"),
         *("generation_batch_size", "num_iterations", "max_completion_length", "response_format", "output_dir"),
         *("shuffle_dataset", "resume_from_checkpoint", "dry_run"),
+        *("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "chat_template_kwargs"),
+        *("reward_funcs", "reward_weights"),
         *("logging_steps", "per_device_eval_batch_size", "num_generations_eval", "log_policy_kl"),
     ]
 )

@@ -88,6 +88,11 @@ def write_settings(path: Path, settings: Options) -> None:
     partial.replace(path)
 
 
+def read_settings(path: Path) -> Options:
+    """What `write_settings` wrote; nothing where it did not."""
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def prepare_training(run: Run) -> list[str]:
     """The command line of the training run behind `srpo`; a half-finished run goes on from its last checkpoint.
 
@@ -126,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _compare(run: Run, path: Path, wanted: Options, remedy: str) -> None:
     if not path.exists():
         return
-    there = yaml.safe_load(path.read_text(encoding="utf-8"))
+    there = read_settings(path)
     for option in sorted({*there, *wanted}):
         old, new = there.get(option, "the default"), wanted.get(option, "the default")
         if old != new:

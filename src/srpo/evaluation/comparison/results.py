@@ -12,6 +12,8 @@ from srpo.run.log import logged_total
 
 SMOOTHED_SHARE = 0.1  # of the generations of a run, for learning curves
 FEWEST_POINTS = 10  # of a curve that says when a target is reached
+GAIN_SHARE = 0.75  # of the baseline's gain: a target that nearly all its runs reach; see docs/compare.md
+GAIN = f"{100 * GAIN_SHARE:g} %"
 ACCURACY, REWARD = "rewards/accuracy_reward/mean", "reward"
 STEPS_TO_BASELINE = "steps_to_baseline"
 
@@ -37,10 +39,13 @@ METRICS = (
     Metric("accuracy", "accuracy", "higher", share=True),
     Metric("grounded_accuracy", "grounded accuracy", "higher", share=True),
     Metric("lucky_rate", "lucky rate", "lower", share=True),
+    Metric("lucky_share", "lucky among right replies", "lower", share=True),
+    Metric("unsupported_rate", "unsupported rate", "lower", share=True),
     Metric("perception/needed", "perception, needed facts", "higher", share=True),
     Metric("perception/precision", "perception, precision", "higher", share=True),
     Metric("perception/recall", "perception, recall", "higher", share=True),
     Metric("reliance/edited", "reliance, edited perception", "higher", share=True),
+    Metric("reliance/edited_chance", "reliance, edited, by chance", "", share=True),
     Metric("reliance/other", "reliance, other perception", "higher"),
     Metric("vision_gain/corrupted", "vision gain, corrupted", "higher"),
     Metric("vision_gain/blank", "vision gain, blank", "higher"),
@@ -48,7 +53,8 @@ METRICS = (
     Metric("structured", "structured replies", "higher", share=True),
     Metric("tokens", "completion tokens", "", 1),
     Metric("train_seconds", "seconds of training", "lower", 1),
-    Metric(STEPS_TO_BASELINE, "steps to baseline's accuracy", "lower", 1),
+    Metric("train_accuracy", "accuracy over training", "higher", share=True),
+    Metric(STEPS_TO_BASELINE, f"steps to {GAIN} of baseline's gain", "lower", 1),
     Metric("policy_kl", "KL per generation (nats/token)", "", 5),
 )
 
@@ -64,6 +70,12 @@ class Curve:
     def window(self) -> int:
         """A tenth of the points."""
         return max(1, round(SMOOTHED_SHARE * len(self.values)))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The means over the first and over the last window."""
+        means = self.smoothed().values
+        return means[self.window - 1], means[-1]
 
     def smoothed(self) -> "Curve":
         """The trailing mean over a tenth of the points."""
@@ -94,6 +106,8 @@ def read_result(run: Run) -> Result:
     if divergences:
         figures["policy_kl"] = math.fsum(divergences) / len(divergences)
     accuracy = _curve(entries, ACCURACY)
+    if accuracy.values:
+        figures["train_accuracy"] = math.fsum(accuracy.values) / len(accuracy.values)
     return Result(run.method, run.seed, figures, accuracy if accuracy.values else _curve(entries, REWARD))
 
 
@@ -127,25 +141,29 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def add_steps_to_baseline(results: Sequence[Result], baseline: str) -> float | None:
-    """Set `steps_to_baseline`: the first step at which its training accuracy is that of the baseline's end.
+    """Set `steps_to_baseline`: the first step at which a run's training accuracy has made most of the baseline's gain.
 
-    Target: the mean over the baseline's seeds of the last value of the smoothed curve; one target for all runs, so that
-    a baseline run need not reach it either. `first_reach` says when a curve is there. A run that never gets there
-    counts with its last step and is `censored`; curves of fewer than FEWEST_POINTS points are left out.
+    Target: start + GAIN_SHARE · (end − start), means over the baseline's seeds of the first and the last full window
+    of the smoothed curve; one target for all runs. `first_reach` says when a curve is there. A run that does not get
+    there is `censored` and counts with the first step that could no longer be confirmed, a lower bound. Curves of
+    fewer than FEWEST_POINTS points are left out.
 
     Returns:
-        The target; None without a long enough run of the baseline.
+        The target; None without a long enough run of the baseline, or where it gained nothing.
     """
     long = [result for result in results if len(result.accuracy.values) >= FEWEST_POINTS]
-    ends = [result.accuracy.smoothed().values[-1] for result in long if result.method == baseline]
+    ends = [result.accuracy.ends for result in long if result.method == baseline]
     if not ends:
         return None
-    target = math.fsum(ends) / len(ends)
+    start, end = (math.fsum(of_runs) / len(ends) for of_runs in zip(*ends, strict=True))
+    if end <= start:
+        return None
+    target = start + GAIN_SHARE * (end - start)
     for result in long:
         curve = result.accuracy
         reached = first_reach(curve.steps, curve.values, target, curve.window)
         result.censored = reached is None
-        result.figures[STEPS_TO_BASELINE] = float(curve.steps[-1] if reached is None else reached)
+        result.figures[STEPS_TO_BASELINE] = float(curve.steps[-curve.window] if reached is None else reached)
     return target
 
 

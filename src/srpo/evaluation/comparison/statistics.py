@@ -1,7 +1,7 @@
 """Means, intervals and paired tests over seeds: pure functions of a few numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,16 @@ MAX_EXACT = 20  # seeds: 2^20 sign patterns take a second
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` seeds with its interval, whose ends are None for a single seed."""
+    """A mean over `n` seeds with its interval, whose ends are None for a single seed.
+
+    `bound` is "≥" or "≤" where the mean is a bound of the true one, because figures are censored; it has no interval.
+    """
 
     mean: float
     low: float | None
     high: float | None
     n: int
+    bound: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,13 @@ class Paired:
     p_sign_flip: float | None
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def mean_interval(values: Sequence[float], level: float = LEVEL, *, bound: str = "") -> Interval:
     """mean ± t · s / √n over independent seeds, with s the standard deviation (n − 1) and t Student's quantile.
+
+    Args:
+        values: one of each seed.
+        level: coverage of the interval.
+        bound: "≥" or "≤" where some values are such bounds, and with them the mean; there is no interval then.
 
     Raises:
         ValueError: for no values, or one that is not finite.
@@ -44,26 +53,38 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     if not values or not all(map(math.isfinite, values)):
         raise ValueError(f"values {list(values)} must be one finite number or more; leave out what is missing")
     n, mean = len(values), math.fsum(values) / len(values)
-    if n == 1:
-        return Interval(mean, None, None, 1)
+    if n == 1 or bound:
+        return Interval(mean, None, None, n, bound)
     half = t_quantile(level, n - 1) * _standard_error(values, mean)
     return Interval(mean, mean - half, mean + half, n)
 
 
-def paired_comparison(values: Mapping[int, float], baseline: Mapping[int, float]) -> Paired | None:
+def paired_comparison(
+    values: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    censored: Collection[int] = (),
+    baseline_censored: Collection[int] = (),
+) -> Paired | None:
     """A method against the baseline over the seeds that both have; None where they share none.
 
     The t test assumes differences that are about normal; the sign-flip test only that they are symmetric around 0.
+    A censored figure is a lower bound, so the mean difference is a lower bound where figures of the method are
+    censored and an upper one where figures of the baseline are, without interval and tests; None where both are.
 
     Args:
         values: seed -> figure of the method.
         baseline: seed -> figure of the baseline.
+        censored: seeds whose figure of the method is censored.
+        baseline_censored: seeds whose figure of the baseline is censored.
     """
-    differences = [values[seed] - baseline[seed] for seed in sorted(set(values) & set(baseline))]
-    if not differences:
+    seeds = sorted(set(values) & set(baseline))
+    bounds = "≥" * bool(set(seeds) & set(censored)) + "≤" * bool(set(seeds) & set(baseline_censored))
+    if not seeds or len(bounds) > 1:
         return None
-    interval = mean_interval(differences)
-    if interval.n == 1:
+    differences = [values[seed] - baseline[seed] for seed in seeds]
+    interval = mean_interval(differences, bound=bounds)
+    if interval.n == 1 or bounds:
         return Paired(interval, None, None)
     error, largest = _standard_error(differences, interval.mean), max(map(abs, differences))
     if error * math.sqrt(interval.n) <= NO_SPREAD * largest:
@@ -130,15 +151,12 @@ def smoothed(values: Sequence[float], window: int) -> list[float]:
 def first_reach(steps: Sequence[int], values: Sequence[float], target: float, window: int) -> int | None:
     """The first step at which the trailing mean over `window` values is at the target, and the next one too.
 
-    Only full windows count. The next one is that of the `window` values behind, where there are as many; it keeps a
-    noisy curve from reaching the target by one lucky window. None where the target is not reached.
+    Only full windows count. The next one is that of the `window` values behind; it keeps a noisy curve from reaching
+    the target by one lucky window. None where the target is not reached, or only where nothing is left to confirm it.
     """
     means = smoothed(values, window)
-
-    def holds(i: int) -> bool:
-        return means[i] >= target and (i + window >= len(means) or means[i + window] >= target)
-
-    return next((steps[i] for i in range(window - 1, len(means)) if holds(i)), None)
+    confirmed = range(window - 1, len(means) - window)
+    return next((steps[i] for i in confirmed if min(means[i], means[i + window]) >= target), None)
 
 
 def _standard_error(values: Sequence[float], mean: float) -> float:

@@ -5,28 +5,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from srpo.evaluation.comparison.methods import ComparisonError, Options
+from srpo.evaluation.comparison.methods import Options
+from srpo.evaluation.comparison.notes import drawing_notes, fairness_notes, tuning_notes, version_notes
 from srpo.evaluation.comparison.plan import (
     START,
     Run,
     prepare_evaluation,
     prepare_training,
-    read_json,
+    read_settings,
     report_folder,
     tuning_folder,
 )
-from srpo.evaluation.comparison.results import (
-    Result,
-    add_steps_to_baseline,
-    evaluation_figures,
-    read_result,
-)
+from srpo.evaluation.comparison.results import Result, add_steps_to_baseline, evaluation_figures, read_result
 from srpo.evaluation.comparison.runner import Chain, Step, srpo_command
 from srpo.evaluation.comparison.summary import Summary, summarize
-from srpo.evaluation.comparison.tuning import Choice, choose, held_out_accuracy
-
-# Options of drawing that `srpo train` knows and `srpo eval` does not.
-TRAINING_ONLY = ("top_k", "min_p", "repetition_penalty", "generation_kwargs")
+from srpo.evaluation.comparison.tuning import Choice, choose, held_out_accuracy, read_dropped, write_dropped
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,8 @@ class Study:
         return [name for name, options in self.methods.items() if self.rates and "learning_rate" not in options]
 
     def tuning_runs(self) -> list[Run]:
-        """The runs that choose learning rates, seed by seed."""
+        """The runs that choose learning rates, seed by seed; those at rates that were dropped are left out."""
+        dropped = read_dropped(self.root)
         return [
             Run(
                 method,
@@ -76,6 +70,7 @@ class Study:
             for seed in self.tune_seeds
             for method in self.tuned()
             for rate in self.rates
+            if rate not in dropped.get(method, [])
         ]
 
     def report_runs(self, choices: Mapping[str, Choice]) -> list[Run]:
@@ -84,10 +79,11 @@ class Study:
         return [self._report_run(method, seed, choices.get(method)) for seed in self.seeds for method in ready]
 
     def start_run(self) -> Run:
-        """The evaluation of the model before training, which has no training run."""
+        """The evaluation of the model before training, which has no training run; it keeps the seed that it had."""
+        folder = self.root / "start"
+        seed = int(read_settings(folder / "eval.yaml").get("seed", self.seeds[0]))
         revision = {name: self.train[name] for name in ("model_revision",) if name in self.train}
-        evaluate = self.evaluate | {"seed": self.seeds[0]} | revision
-        return Run(START, self.seeds[0], self.root / "start", {}, evaluate)
+        return Run(START, seed, folder, {}, self.evaluate | {"seed": seed} | revision)
 
     def chain(self, run: Run) -> Chain:
         """The commands of a run."""
@@ -98,30 +94,34 @@ class Study:
             steps.append(Step("eval", lambda: self._eval_command(run), lambda: run.evaluated, run.folder / "eval.log"))
         return Chain(run.name, steps)
 
-    def choose_rates(self, *, drop_failed: bool) -> tuple[dict[str, Choice], dict[str, str]]:
-        """The choice for each method whose tuning runs are finished; for the others, why there is none.
+    def drop_failed_rates(self) -> None:
+        """Record the rates at which a tuning run did not finish, so that no later call tries or chooses them.
 
-        Args:
-            drop_failed: choose among the rates whose runs all finished, instead of waiting for all rates.
+        A choice that reported runs rest on stays what it is. A method without any finished rate keeps all.
         """
+        dropped, runs = read_dropped(self.root), self.tuning_runs()
+        for method in self.tuned():
+            rates = {run.train["learning_rate"] for run in runs if run.method == method}
+            lost = {run.train["learning_rate"] for run in runs if run.method == method and not run.finished}
+            if lost and lost != rates:
+                dropped[method] = sorted({*dropped.get(method, []), *lost})
+        write_dropped(self.root, dropped)
+
+    def choose_rates(self) -> tuple[dict[str, Choice], dict[str, str]]:
+        """The choice for each method whose tuning runs are finished; for the others, why there is none."""
         choices: dict[str, Choice] = {}
         held_back: dict[str, str] = {}
         runs = self.tuning_runs()
         for method in self.tuned():
             of_method = [run for run in runs if run.method == method]
-            failed = [run for run in of_method if not run.finished]
-            if failed and not drop_failed:
-                held_back[method] = f"its learning rate is not chosen, because {failed[0].name} did not finish"
+            unfinished = next((run for run in of_method if not run.finished), None)
+            if unfinished:
+                held_back[method] = f"its learning rate is not chosen, because {unfinished.name} did not finish"
                 continue
-            lost = {run.train["learning_rate"] for run in failed}
             accuracies: dict[float, list[float]] = {}
             for run in of_method:
-                if run.train["learning_rate"] not in lost:
-                    accuracies.setdefault(run.train["learning_rate"], []).append(held_out_accuracy(run))
-            try:
-                choices[method] = choose(accuracies)
-            except ComparisonError as error:
-                held_back[method] = str(error)
+                accuracies.setdefault(run.train["learning_rate"], []).append(held_out_accuracy(run))
+            choices[method] = choose(accuracies)
         return choices, held_back
 
     def summary(self, choices: Mapping[str, Choice], held_back: Mapping[str, str]) -> tuple[Summary, list[Result]]:
@@ -143,41 +143,20 @@ class Study:
         summary.missing += [f"{method}: {reason}" for method, reason in held_back.items()]
         summary.settings = {method: self._settings(method, choices.get(method)) for method in self.methods}
         summary.tuning = {method: asdict(choice) for method, choice in choices.items()}
-        summary.notes += self.drawing_notes() + self._tuning_notes(choices) + _version_notes(runs)
+        dropped = {method: of for method, of in read_dropped(self.root).items() if method in choices}
+        summary.notes += self.plan_notes()
+        summary.notes += tuning_notes(choices, dropped, self.rates, self.tune_seeds, same_questions=self.same_questions)
+        summary.notes += version_notes(runs)
         return summary, results
 
-    def drawing_notes(self) -> list[str]:
-        """A sentence where training draws replies in a way that the evaluation does not follow."""
-        given = dict.fromkeys(
-            name for of in (self.train, *self.methods.values()) for name in TRAINING_ONLY if name in of
-        )
-        return (
-            [f"{', '.join(given)}: of training only; the evaluation draws by temperature and top_p."] if given else []
-        )
+    def plan_notes(self) -> list[str]:
+        """What a reader must know before anything is run."""
+        dataset = str(self.evaluate["dataset_name"])
+        return drawing_notes(self.train) + fairness_notes(self.methods, self.rates, dataset)
 
     def _settings(self, method: str, choice: Choice | None) -> Options:
         shared = {"learning_rate": self.train["learning_rate"]} if "learning_rate" in self.train else {}
         return shared | self.methods[method] | ({"learning_rate": choice.rate} if choice else {})
-
-    def _tuning_notes(self, choices: Mapping[str, Choice]) -> list[str]:
-        if not choices:
-            return []
-        seeds, grid = ", ".join(map(str, self.tune_seeds)), ", ".join(f"{rate:g}" for rate in self.rates)
-        notes = [
-            f"Learning rates were chosen from {grid} on seeds {seeds}, which are not reported, by the highest mean "
-            "held-out accuracy after training; the lower rate on a tie."
-        ]
-        if self.same_questions:
-            notes.append(
-                "These rates were chosen on the held-out questions that are also reported, because the data have one "
-                "such split only; the seeds differ."
-            )
-        edges = [method for method, choice in choices.items() if choice.at_edge]
-        if edges:
-            notes.append(
-                f"The rate chosen for {', '.join(edges)} is at the edge of the grid; a wider one may do better."
-            )
-        return notes
 
     def _report_run(self, method: str, seed: int, choice: Choice | None) -> Run:
         options = self._options(method, seed) | ({"learning_rate": choice.rate} if choice else {})
@@ -192,15 +171,3 @@ class Study:
     def _eval_command(self, run: Run) -> Sequence[str]:
         model = self.train.get("model_name_or_path") or "tiny" if run.method == START else None
         return srpo_command(prepare_evaluation(run, model))
-
-
-def _version_notes(runs: Sequence[Run]) -> list[str]:
-    """A sentence where the finished runs were made with different versions of a package."""
-    versions: dict[str, set[str]] = {}
-    for run in runs:
-        environment = run.folder / "train" / "environment.json"
-        if run.finished and environment.exists():
-            for package, version in read_json(environment).get("versions", {}).items():
-                versions.setdefault(package, set()).add(str(version))
-    mixed = [f"{package} {' and '.join(sorted(of))}" for package, of in versions.items() if len(of) > 1]
-    return [f"The runs were made with different versions: {', '.join(mixed)}."] if mixed else []

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from srpo.evaluation.comparison.results import FEWEST_POINTS, METRICS, STEPS_TO_BASELINE, Metric, Result, by_method
+from srpo.evaluation.comparison.results import (
+    FEWEST_POINTS,
+    GAIN,
+    METRICS,
+    STEPS_TO_BASELINE,
+    Metric,
+    Result,
+    by_method,
+)
 from srpo.evaluation.comparison.statistics import (
     MAX_EXACT,
     Interval,
@@ -33,7 +41,7 @@ class Summary:
         holm: method -> adjusted p-value of the t test on the primary figure, for as many tests as there are methods.
         start: the figures of the model before training.
         target: training accuracy that `steps_to_baseline` waits for.
-        censored: method -> runs that never reached it.
+        censored: method -> seeds of the runs that never reached it.
         settings: method -> the options of `srpo train` that it sets, its learning rate among them.
         tuning: method -> how its learning rate was chosen; empty without a grid.
         missing: runs without a result, in words.
@@ -50,7 +58,7 @@ class Summary:
     holm: dict[str, float]
     start: dict[str, float]
     target: float | None
-    censored: dict[str, int]
+    censored: dict[str, list[int]]
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     tuning: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -95,12 +103,14 @@ def summarize(
         instead = "accuracy is the primary figure" if primary == PRIMARY else "there is no test"
         notes.append(f"No run has {primary}, so {instead}.")
         primary = "accuracy" if primary == PRIMARY else primary
-    intervals = {
-        name: {method: mean_interval(list(of.values())) for method, of in values[name].items()} for name in names
-    }
-    differences = {name: _differences(values[name], baseline) for name in names}
+    censored: dict[str, list[int]] = {}
+    for result in results:
+        if result.censored:
+            censored.setdefault(result.method, []).append(result.seed)
+    of_figure = {name: censored if name == STEPS_TO_BASELINE else {} for name in names}
+    intervals = {name: _intervals(values[name], of_figure[name]) for name in names}
+    differences = {name: _differences(values[name], baseline, of_figure[name]) for name in names}
     tested = {m: paired.p_t for m, paired in differences.get(primary, {}).items() if paired.p_t is not None}
-    censored = {m: sum(r.censored for r in results if r.method == m) for m in methods}
     summary = Summary(
         baseline=baseline,
         primary=primary,
@@ -112,16 +122,30 @@ def summarize(
         holm=holm(tested, len(methods) - 1),
         start=dict(start),
         target=target,
-        censored={method: count for method, count in censored.items() if count},
+        censored=censored,
         notes=notes,
     )
     summary.notes += _notes(summary)
     return summary
 
 
-def _differences(values: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, Paired]:
+def _intervals(values: Mapping[str, Mapping[int, float]], censored: Mapping[str, Sequence[int]]) -> dict[str, Interval]:
+    return {
+        method: mean_interval(list(of.values()), bound="≥" if method in censored else "")
+        for method, of in values.items()
+    }
+
+
+def _differences(
+    values: Mapping[str, Mapping[int, float]], baseline: str, censored: Mapping[str, Sequence[int]]
+) -> dict[str, Paired]:
     compared = {
-        method: paired_comparison(of_method, values.get(baseline, {}))
+        method: paired_comparison(
+            of_method,
+            values.get(baseline, {}),
+            censored=censored.get(method, ()),
+            baseline_censored=censored.get(baseline, ()),
+        )
         for method, of_method in values.items()
         if method != baseline
     }
@@ -132,7 +156,8 @@ def _notes(summary: Summary) -> list[str]:
     notes = []
     primary = summary.differences.get(summary.primary, {})
     pairs = {paired.difference.n for paired in primary.values()}
-    equal = [method for method, paired in primary.items() if paired.difference.n > 1 and paired.p_t is None]
+    tested = {method: paired for method, paired in primary.items() if not paired.difference.bound}
+    equal = [method for method, paired in tested.items() if paired.difference.n > 1 and paired.p_t is None]
     if equal:
         notes.append(f"{', '.join(equal)}: the differences are equal in all seeds, so that the t test says nothing.")
     if pairs and max(pairs) <= MAX_EXACT:
@@ -142,17 +167,26 @@ def _notes(summary: Summary) -> list[str]:
         )
     if len(pairs) > 1:
         notes.append("Methods have different numbers of pairs, because some runs are missing.")
+    return notes + _notes_on_steps(summary)
+
+
+def _notes_on_steps(summary: Summary) -> list[str]:
+    baseline = summary.baseline
     if summary.target is None and summary.values:
+        return [
+            f"Steps to {GAIN} of the baseline's gain are left out, because no run of {baseline} logged "
+            f"{FEWEST_POINTS} or more generations, or its accuracy did not rise."
+        ]
+    if summary.target is None or not summary.values.get(STEPS_TO_BASELINE):
+        return []
+    notes = [
+        f"Steps count up to the first at which the smoothed training accuracy is at {summary.target:.3f}, "
+        f"{GAIN} of the way that {baseline} rises on average, in this window and the next."
+    ]
+    if summary.censored:
         notes.append(
-            f"Steps to the baseline's accuracy are left out, because no run of {summary.baseline} logged "
-            f"{FEWEST_POINTS} or more generations."
+            "A run that does not get there counts with the first step too late to be confirmed. So a mean "
+            "with such a run is a lower bound (≥); a difference is one where the run is of the method, an upper bound "
+            f"(≤) where it is of {baseline}, and left out where both have one. Bounds have no interval and no test."
         )
-    if summary.target is not None and summary.values.get(STEPS_TO_BASELINE):
-        sentence = (
-            f"Steps count up to the first at which the smoothed training accuracy is at {summary.target:.3f}, "
-            f"where {summary.baseline} ends on average, in this window and the next"
-        )
-        never = ", ".join(f"{method} {count}" for method, count in summary.censored.items())
-        never = f"; runs that never do count with their last step, marked * ({never})" if never else ""
-        notes.append(f"{sentence}{never}.")
     return notes

@@ -9,8 +9,9 @@ from srpo.evaluation.comparison.statistics import Interval, Paired
 from srpo.evaluation.comparison.summary import Summary
 
 CSV_COLUMNS = (
-    *("metric", "method", "mean", "low", "high", "seeds"),
-    *("difference", "difference_low", "difference_high", "pairs", "p_t", "p_holm", "p_sign_flip", "values"),
+    *("metric", "method", "mean", "low", "high", "bound", "seeds"),
+    *("difference", "difference_low", "difference_high", "difference_bound", "pairs"),
+    *("p_t", "p_holm", "p_sign_flip", "values"),
 )
 
 
@@ -45,12 +46,12 @@ def to_csv(summary: Summary) -> str:
 
 
 def cell(metric: Metric, interval: Interval | None, *, signed: bool = False) -> str:
-    """A mean with its interval, such as "0.803 [0.791, 0.815]"; "-" where there is none."""
+    """A mean with its interval, such as "0.803 [0.791, 0.815]", or a bound, such as "≥ 57.0"; "-" without one."""
     if interval is None:
         return "-"
     sign = "+z" if signed else "z"
     interval = interval if signed else metric.shown(interval)
-    mean = f"{interval.mean:{sign}.{metric.digits}f}"
+    mean = f"{interval.bound} {interval.mean:{sign}.{metric.digits}f}".lstrip()
     if interval.low is None or interval.high is None:
         return mean
     return f"{mean} [{interval.low:{sign}.{metric.digits}f}, {interval.high:{sign}.{metric.digits}f}]"
@@ -71,6 +72,7 @@ def _csv_row(summary: Summary, name: str, method: str) -> dict[str, Any]:
         "mean": interval.mean,
         "low": interval.low,
         "high": interval.high,
+        "bound": interval.bound,
         "seeds": interval.n,
         "values": " ".join(f"{seed}={value:g}" for seed, value in sorted(summary.values[name][method].items())),
     }
@@ -80,6 +82,7 @@ def _csv_row(summary: Summary, name: str, method: str) -> dict[str, Any]:
             "difference": paired.difference.mean,
             "difference_low": paired.difference.low,
             "difference_high": paired.difference.high,
+            "difference_bound": paired.difference.bound,
             "pairs": paired.difference.n,
             "p_t": paired.p_t,
             "p_holm": summary.holm.get(method) if name == summary.primary else None,
@@ -100,7 +103,7 @@ def _figures(summary: Summary) -> str:
     for metric in summary.shown():
         first = [f"{of[metric.name]:.{metric.digits}f}" if metric.name in of else "-" for of in start.values()]
         intervals = summary.intervals[metric.name]
-        cells = [cell(metric, intervals.get(method)) + _bound(summary, metric, method) for method in summary.methods]
+        cells = [cell(metric, intervals.get(method)) + _reached(summary, metric, method) for method in summary.methods]
         rows.append([_label(metric), *first, *cells])
     return _table(["", *start, *summary.methods], rows)
 
@@ -109,12 +112,7 @@ def _differences(summary: Summary) -> str:
     rows = []
     for metric in summary.shown():
         paired = summary.differences[metric.name]
-        cells = [
-            _signed(metric, paired.get(method))
-            + (_bound(summary, metric, method, summary.baseline) * (method in paired))
-            for method in summary.others
-        ]
-        rows.append([_label(metric), *cells])
+        rows.append([_label(metric), *(_signed(metric, paired.get(method)) for method in summary.others)])
     return _table(["", *summary.others], rows)
 
 
@@ -159,9 +157,10 @@ def _all_notes(summary: Summary) -> list[str]:
     ]
 
 
-def _bound(summary: Summary, metric: Metric, *methods: str) -> str:
-    """A mark where some run of these methods never reached the baseline's accuracy."""
-    return " *" if metric.name == STEPS_TO_BASELINE and set(methods) & set(summary.censored) else ""
+def _reached(summary: Summary, metric: Metric, method: str) -> str:
+    """Behind the steps to a target: how many of the method's runs got there."""
+    runs = len(summary.values[metric.name].get(method, {})) if metric.name == STEPS_TO_BASELINE else 0
+    return f" (reached {runs - len(summary.censored.get(method, []))} of {runs})" if runs else ""
 
 
 def _signed(metric: Metric, paired: Paired | None) -> str:

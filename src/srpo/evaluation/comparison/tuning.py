@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from srpo.evaluation.comparison.methods import ComparisonError
 from srpo.evaluation.comparison.plan import Run, read_json
+from srpo.run.directory import write_json
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ def choose(accuracies: Mapping[float, Sequence[float]]) -> Choice:
         accuracies: learning rate -> held-out accuracy of each tuning seed.
 
     Raises:
-        ComparisonError: where no rate has a finished run.
+        ComparisonError: where no rate has a run.
     """
     means = {rate: math.fsum(values) / len(values) for rate, values in sorted(accuracies.items()) if values}
     if not means:
-        raise ComparisonError("no learning rate has a finished tuning run; see their logs, and run the command again")
+        raise ComparisonError("no learning rate is left to choose from; give others, or remove tuning/dropped.json")
     rate = max(means, key=lambda rate: means[rate])  # the first, lowest one on a tie
     return Choice(rate, means, len(means) > 1 and rate in (min(means), max(means)))
 
@@ -52,3 +54,19 @@ def held_out_accuracy(run: Run) -> float:
             "accuracy among the reward_funcs"
         )
     return float(after["accuracy"])
+
+
+def read_dropped(root: Path) -> dict[str, list[float]]:
+    """Method -> learning rates that a comparison left out because a run failed."""
+    path = _dropped(root)
+    return read_json(path) if path.exists() else {}
+
+
+def write_dropped(root: Path, dropped: Mapping[str, Sequence[float]]) -> None:
+    """Keep them, so that a later call chooses from the same rates; without any, nothing is written."""
+    if dropped:
+        write_json(_dropped(root), dropped)
+
+
+def _dropped(root: Path) -> Path:
+    return root / "tuning" / "dropped.json"
