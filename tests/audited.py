@@ -139,6 +139,40 @@ class Fickle(Scripted):
         return replies
 
 
+class Knower(Scripted):
+    """Knows right answers by heart, and says them unless it believes what it is shown: legible, blank, corrupted."""
+
+    def __init__(self, rows, believes=()):
+        super().__init__(rows)
+        self.believes = believes
+        self.by_id = {row["id"]: row for row in rows}
+
+    def reply(self, request):
+        perception, answer = self.seen(request)
+        known = self.by_id[request.key.split("/")[-2]]["answer"]
+        believed = self.shown(request, perception) in self.believes
+        return blocks(perception, answer if believed else known, self.tags, request.prefix or None)
+
+    def shown(self, request, perception):
+        """The kind of the image."""
+        if perception != "nothing":
+            return "legible"
+        return "corrupted" if request.images and request.images[0].getbbox() else "blank"
+
+
+class Mixed(Scripted):
+    """Models that take turns: the replies to a question and to its variants are those of one model for each sample."""
+
+    def __init__(self, rows, samples, models):
+        super().__init__(rows)
+        self.models = models
+        self.turns = {f"{row['id']}/{k}": i * samples + k for i, row in enumerate(rows) for k in range(samples)}
+
+    def reply(self, request):
+        turn = self.turns["/".join(request.key.split("/")[-2:])]
+        return self.models[turn % len(self.models)]([request], "")[0].text
+
+
 def audit(model, folder, *, samples=2, **options):
     """The figures of a whole evaluation with audit: (plain figures, audit figures), values only."""
     settings = Options(samples=samples, batch_size=5, seed=3, response_format=model.tags, audit=True, **options)

@@ -114,17 +114,20 @@ class CreditAssigner:
         """Whether the credit compares contexts, so that there are gaps."""
         return bool(CREDITS[self.settings.credit].contexts(self.settings))
 
-    def view(self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any], step: int) -> BatchView:
+    def view(
+        self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any], step: int, settings: Any = None
+    ) -> BatchView:
         """The view of a generation batch of TRL's GRPOTrainer.
 
         Args:
             rows: B data rows.
             batch: TRL's tensors.
             step: optimizer steps done.
+            settings: whose corruption the images get, in place of those of the run.
         """
         original = Context.from_batch(batch)
         old = batch.get("old_per_token_logps") if self.old_is_exact else None
-        corrupt = partial(self._corrupted, original, batch.get("image_grid_thw"), step)
+        corrupt = partial(self._corrupted, settings or self.settings, original, batch.get("image_grid_thw"), step)
         return BatchView(rows, original, old, partial(self._prompts, rows, original), corrupt)
 
     def __call__(
@@ -194,20 +197,22 @@ class CreditAssigner:
         messages, texts = self.render(rows)
         return messages, Prompts.of(texts, [message_images(conversation) for conversation in messages], tokens)
 
-    def _corrupted(self, original: Context, grid: torch.Tensor | None, step: int, prompts: Prompts) -> CorruptedVision:
+    def _corrupted(
+        self, settings: Any, original: Context, grid: torch.Tensor | None, step: int, prompts: Prompts
+    ) -> CorruptedVision:
         return CorruptedVision(
             prompts,
             original.vision,
             original.num_images,
             original.num_tiles,
             processor=self.processor,
-            kind=self.settings.corruption,
+            kind=settings.corruption,
             run_seed=self.settings.seed,
             step=step,
             options=corruption_options(
-                self.settings.corruption,
+                settings.corruption,
                 prompts.images,
-                ratio=self.settings.corruption_ratio,
+                ratio=settings.corruption_ratio,
                 config=self.model_config,
                 image_processor=getattr(self.processor, "image_processor", None),
                 image_grid_thw=grid,

@@ -5,7 +5,6 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from srpo.corruption import CORRUPTIONS, check_ratio
 from srpo.credit_settings import NAMES, CreditSettings, check_choice
 from srpo.roles import ResponseFormat
 
@@ -18,8 +17,6 @@ class SRPOConfig(CreditSettings, GRPOConfig):
     """Configuration of `SRPOTrainer`: every field of `trl.GRPOConfig` and of `CreditSettings`, and these.
 
     Args:
-        corruption: how the image of the perception contrast is corrupted; see `srpo.corruption.CORRUPTIONS`.
-        corruption_ratio: share of the image that `corruption="patch_mask"` blacks out, in (0, 1].
         scoring: how contrast log-probabilities are computed: "shared" encodes each prompt once for its group and runs
             only what a gap needs; "plain" runs whole forward passes over every rollout. Both give the same numbers.
         scoring_max_tokens: most tokens in one forward pass of "shared", which bounds its memory; by default half of
@@ -40,8 +37,6 @@ class SRPOConfig(CreditSettings, GRPOConfig):
             silently break, naming value, rule and remedy.
     """
 
-    corruption: str = field(default="patch_mask", metadata={"help": f"One of: {', '.join(CORRUPTIONS)}."})
-    corruption_ratio: float = field(default=0.6, metadata={"help": "Share of the image masked by patch_mask, (0, 1]."})
     scoring: str = field(default="shared", metadata={"help": "shared: prompts encoded once; plain: whole passes."})
     scoring_max_tokens: int | None = field(
         default=None, metadata={"help": "Most tokens in a forward pass of shared scoring; lower it to save memory."}
@@ -63,9 +58,7 @@ class SRPOConfig(CreditSettings, GRPOConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check()
-        check_choice("corruption", self.corruption, tuple(CORRUPTIONS))
         check_choice("scoring", self.scoring, SCORINGS)
-        check_ratio(self.corruption_ratio)
         if self.scoring_max_tokens is not None and self.scoring_max_tokens < 1:
             raise ValueError(
                 f"scoring_max_tokens {self.scoring_max_tokens} must be positive; it is the most tokens in one forward "

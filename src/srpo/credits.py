@@ -203,7 +203,7 @@ def corruption_of(settings: Any) -> str:
     """What a method does to images, such as "patch_mask 0.6"; "" where it corrupts none.
 
     Args:
-        settings: an `SRPOConfig`.
+        settings: a `CreditSettings`, or anything with its fields.
     """
     if "corrupted" not in CREDITS[settings.credit].contexts(settings) and not settings.adds_perception_term:
         return ""

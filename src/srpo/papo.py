@@ -40,7 +40,8 @@ def perception_term(
 
         L = (-γ Σ k3(log π(y_t | Ĩ) - log π(y_t | I)) + η Σ (H[π(· | I)] + H[π(· | Ĩ)])) / normalizer
 
-    The sums are over completion tokens of rollouts with an image; of the others, only H[π(· | x)] counts.
+    The sums are over completion tokens of rollouts with an image; of the others, only H[π(· | x)] counts. k3 is clamped
+    at 10 nats, above which a token has no gradient.
 
     Args:
         seen: under the original image, with gradient.

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,51 @@ class TestStopping:
             options = ["--samples", "1", "--split", "train", "--max_completion_length", "4", "--output_dir", "a"]
             assert main(["eval", "tiny", "--dataset", "rows.jsonl", *options]) == status
         assert re.search(r"\(data: \w+ there, \w+ now\)", capsys.readouterr().err)
+
+    @pytest.mark.parametrize(
+        ("name", "old", "new"),
+        [
+            ("chat_template.jinja", "<|im_start|>", "<|im_start|> "),
+            ("processor_config.json", '"longest_edge": 3', '"longest_edge": 2'),
+            ("tokenizer_config.json", "{", '{"added_by_hand": 1,'),
+        ],
+    )
+    def test_a_changed_template_processor_or_tokenizer_is_refused(self, folder, capsys, name, old, new):
+        shutil.copytree(model_path(), "model")
+        assert main(["eval", "model", *SHORT, "--output_dir", "a"]) == 0
+        text = Path("model", name).read_text()
+        assert old in text
+        Path("model", name).write_text(text.replace(old, new, 1))
+        assert main(["eval", "model", *SHORT, "--output_dir", "a"]) == 2
+        assert re.search(rf"other settings \(files/{name}: \w{{16}} there, \w{{16}} now\);", capsys.readouterr().err)
+
+    def test_a_changed_truth_is_refused(self, folder, capsys):
+        for truth, status in (("r = 4", 0), ("r = 4", 0), ("r = 5", 2)):
+            Path("rows.jsonl").write_text(json.dumps({"question": "How many?", "answer": "4", "truth": truth}))
+            options = ["--samples", "1", "--split", "train", "--max_completion_length", "4", "--output_dir", "a"]
+            assert main(["eval", "tiny", "--dataset", "rows.jsonl", *options]) == status
+        assert re.search(r"\(truth: \w+ there, \w+ now\)", capsys.readouterr().err)
+
+    def test_a_hub_id_is_its_commit(self, folder, capsys, monkeypatch):
+        """Another commit of the same branch is another model; one of the same name is the same."""
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub"))
+        cached = folder / "hub" / "models--org--name"
+        for commit, status in (("a" * 40, 0), ("a" * 40, 0), ("b" * 40, 2)):
+            shutil.copytree(model_path(), cached / "snapshots" / commit, dirs_exist_ok=True)
+            (cached / "refs").mkdir(exist_ok=True)
+            (cached / "refs" / "main").write_text(commit)
+            assert main(["eval", "org/name", *SHORT, "--output_dir", "a"]) == status
+        assert f"(commit: {'a' * 40} there, {'b' * 40} now)" in capsys.readouterr().err
+
+    def test_a_folder_of_an_earlier_version_goes_on(self, folder, capsys):
+        """It kept no hashes of small files, of the truth and of a commit; from then on it does."""
+        assert main(["eval", "tiny", *SHORT, "--output_dir", "a"]) == 0
+        kept = json.loads(Path("a/identity.json").read_text())
+        earlier = {name: value for name, value in kept.items() if not re.match("commit|files/|truth", name)}
+        assert len(earlier) < len(kept) - 3
+        Path("a/identity.json").write_text(json.dumps(earlier))
+        assert main(["eval", "--resume", "a"]) == 0
+        assert json.loads(Path("a/identity.json").read_text()) == kept
 
     def test_every_option_that_is_free_exists(self):
         assert set(EvalArguments.__dataclass_fields__) >= FREE

@@ -184,6 +184,27 @@ def test_gradients_under_dropout_follow_from_the_seed_and_the_batch(qwen_folder,
     torch.testing.assert_close(sums[0][0], sums[0][1])  # with weights of 1, srpo's gradient is that of uniform
 
 
+def test_a_credit_with_its_own_corruption_has_the_gradient_of_a_run_with_that_corruption(qwen_folder, tmp_path):
+    """Beside others in one measurement, and each on the same rollouts."""
+    plan = Plan(batches=3, prompts=2, rows_per_pass=8, parameters=None, sketch=10**8, seed=0)
+    clip = "temperature=0.01,weight_min=0.01,weight_max=100"
+    own = [f"srpo:{clip}", f"srpo:{clip},corruption=blank", "vppo", "vppo:corruption_ratio=0.2"]
+
+    def gradients(credits, **settings):
+        replay = make_trainer(ScriptedReplay, qwen_folder, tmp_path, **settings)
+        return Measurement(replay, parse_specs(credits, replay.args), plan).batch(0)[0][1:]
+
+    srpo, blank, vppo, less = gradients(own)
+    (alone,) = gradients([f"srpo:{clip}"], corruption="blank")
+    torch.testing.assert_close(blank, alone)
+    (alone,) = gradients(["vppo"], corruption_ratio=0.2)
+    torch.testing.assert_close(less, alone)
+    (alone,) = gradients(["vppo"])
+    torch.testing.assert_close(vppo, alone)
+    assert not torch.allclose(srpo, blank)
+    assert not torch.allclose(vppo, less)
+
+
 def test_sketched_cosines_are_close_to_exact_ones(qwen_folder, tmp_path):
     replay = make_trainer(ScriptedReplay, qwen_folder, tmp_path)
     specs = parse_specs(["srpo:weight_min=0.01,weight_max=100,temperature=0.01", "perception"], replay.args)
@@ -235,7 +256,7 @@ def test_a_credit_on_the_causal_token_is_better_aligned_and_its_opposite_worse(t
     gradients = GradientSketches(policy, [policy.logits], Sketch([tokens * 4], 10**6), policy.log_probs, rollouts)
     causal = torch.full((1, tokens), 0.5)
     causal[:, 0] = 2.0
-    store = GradientStore(tmp_path, (batches, 3, 1, tokens * 4))
+    store = GradientStore(tmp_path, batches, (3, 1, tokens * 4))
     for _ in range(batches):
         ids = torch.randint(0, 4, (rollouts, tokens))
         rewards = (ids[:, 0] == 0).float()

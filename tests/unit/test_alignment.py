@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from srpo.credit_settings import CreditSettings
-from srpo.credits import Evidence
+from srpo.credits import CREDITS, Evidence
 from srpo.evaluation.alignment.gradients import group_advantages, loss_normalisation
+from srpo.evaluation.alignment.result import make_lines
 from srpo.evaluation.alignment.sketch import Sketch
-from srpo.evaluation.alignment.specs import negated, parse_specs, surprise
+from srpo.evaluation.alignment.specs import DEFAULT_CREDITS, confidence, negated, parse_specs, surprise
 from srpo.evaluation.alignment.statistics import (
     alignments,
     differences,
@@ -49,6 +50,28 @@ def test_differences_are_paired_with_the_first_vector():
     assert paired[0].value == paired[0].error == 0.0
     assert paired[1].value == pytest.approx(aligned[1].value - aligned[0].value)
     assert paired[1].low < paired[1].value < paired[1].high
+
+
+def test_differences_may_be_paired_with_another_vector():
+    """The error is that of the difference, not that of two alignments one beside the other."""
+    rng = np.random.default_rng(4)
+    common = rng.normal(size=(12, 1, 40)) * 3 + rng.normal(size=(1, 1, 40))
+    products = products_of(np.concatenate([common, common + rng.normal(size=(12, 2, 40)) * 0.1], axis=1))
+    to_first, to_second = differences(products), differences(products, 1)
+    assert to_second[1].value == to_second[1].error == 0.0
+    assert to_second[0].value == pytest.approx(-to_first[1].value)
+    assert to_second[0].error == pytest.approx(to_first[1].error)
+    assert to_second[2].value == pytest.approx(to_first[2].value - to_first[1].value)
+    assert to_second[2].error < alignments(products)[2].error / 3
+
+
+def test_lines_have_differences_to_the_reference():
+    products = {("gradient", "reward"): products_of(np.random.default_rng(5).normal(size=(6, 3, 8)))}
+    effective = dict.fromkeys(("uniform", "srpo", "vppo"), 1.0)
+    uniform, srpo, vppo = make_lines(list(effective), products, effective, "srpo")
+    assert uniform.to_reference == srpo.to_reference == {}
+    assert vppo.to_reference == {key: differences(of_key, 1)[2] for key, of_key in products.items()}
+    assert all(line.to_reference == {} for line in make_lines(list(effective), products, effective))
 
 
 def test_the_jackknife_leaves_a_batch_out_of_both_roles():
@@ -193,24 +216,39 @@ def test_sampled_coordinates_are_distinct_and_spread_over_all_parameters():
 
 
 def test_a_store_goes_on_where_it_stopped(tmp_path):
-    shape = (3, 2, 1, 4)
+    shape = (2, 1, 4)
     gradients = torch.randn(3, 2, 1, 4, generator=torch.Generator().manual_seed(0))
-    store = GradientStore(tmp_path, shape)
+    store = GradientStore(tmp_path, 3, shape)
     store.write(gradients[0], {"reward": 0.5})
     store.write(gradients[1], {"reward": 0.25})
     with (tmp_path / "batches.jsonl").open("a") as file:
         file.write('{"reward": 0.')  # the process died while it wrote
-    again = GradientStore(tmp_path, shape)
+    again = GradientStore(tmp_path, 3, shape)
     assert [record["reward"] for record in again.records] == [0.5, 0.25]
     again.write(gradients[2], {"reward": 0.75})
     assert np.array_equal(again.array, gradients.numpy())
     assert [record["reward"] for record in read_records(tmp_path / "batches.jsonl")] == [0.5, 0.25, 0.75]
-    again.remove()
-    assert [path.name for path in tmp_path.iterdir()] == ["batches.jsonl"]
+
+
+def test_a_store_takes_more_batches_later(tmp_path):
+    gradients = torch.randn(5, 2, 1, 4, generator=torch.Generator().manual_seed(0))
+    for batches in (2, 5, 1):  # fewer than are there take nothing away
+        store = GradientStore(tmp_path, batches, (2, 1, 4))
+        for gradient in gradients[len(store.records) : batches]:
+            store.write(gradient, {})
+    assert len(GradientStore(tmp_path, 5, (2, 1, 4)).records) == 5
+    assert np.array_equal(GradientStore(tmp_path, 5, (2, 1, 4)).array, gradients.numpy())
+
+
+def test_records_without_gradients_do_not_count(tmp_path):
+    store = GradientStore(tmp_path, 2, (1, 1, 2))
+    store.write(torch.ones(1, 1, 2), {"reward": 0.5})
+    store.path.unlink()
+    assert GradientStore(tmp_path, 2, (1, 1, 2)).records == []
 
 
 def test_batches_without_a_gradient_are_left_out(tmp_path):
-    store = GradientStore(tmp_path, (4, 1, 1, 2))
+    store = GradientStore(tmp_path, 4, (1, 1, 2))
     for gradient in ([1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]):
         store.write(torch.tensor([[gradient]]), {})
     assert store.products({"reward": 0}, 1e-8)["gradient", "reward"].target.shape == (3, 3)
@@ -243,6 +281,28 @@ def test_controls_change_the_gaps_and_nothing_else():
     assert weights["negated"].argmax() == 1
 
 
+def test_confidence_is_surprise_with_the_other_sign():
+    gaps = CREDITS["srpo"].gaps(confidence(evidence()), CreditSettings())
+    assert gaps.tolist() == [[-1.0, -2.0, -3.0]]
+    spec = {spec.name: spec for spec in parse_specs(["confidence"], CreditSettings(reasoning_gap="token"))}
+    assert spec["confidence"].factors(evidence()).argmax() == 0
+    blamed = evidence(advantages=torch.tensor([-1.0]))
+    assert spec["confidence"].factors(blamed).argmax() == 2  # a sign-aware credit blames what was thought unlikely
+
+
+@pytest.mark.parametrize("control", ["surprise", "confidence", "negated"])
+def test_controls_look_at_no_token_that_they_did_not_ask_for(control):
+    """Without an image, perception tokens are not scored, and what stands in their place must not count."""
+    spec = parse_specs([control], CreditSettings())[1]
+    text_only = evidence(has_image=torch.tensor([False]))
+    asked = spec.credit.tokens(text_only, spec.settings)["original"]
+    assert asked.tolist() == [[False, False, True]]
+    noise = {name: torch.where(asked, values, 50.0) for name, values in text_only.log_probs.items()}
+    noise["original"][:, 0] = -50.0
+    expected, found = spec.factors(text_only), spec.factors(evidence(has_image=text_only.has_image, log_probs=noise))
+    torch.testing.assert_close(found, expected)
+
+
 def test_surprise_keeps_its_meaning_under_the_blind_contrast():
     specs = parse_specs(["surprise"], CreditSettings(reasoning_contrast="blind"))
     assert specs[1].settings.reasoning_contrast == "drop"
@@ -263,6 +323,30 @@ def test_settings_and_grids_of_a_credit():
     assert [spec.settings.reasoning_gap for spec in spreads] == ["token", "block"]
 
 
+def test_each_credit_may_have_a_corruption_of_its_own():
+    texts = ["srpo", "srpo:corruption=other_image/blank", "vppo:corruption_ratio=0.5", "pgpo"]
+    specs = parse_specs(texts, CreditSettings(corruption="gaussian_blur"))
+    assert [spec.corruption for spec in specs] == ["", "gaussian_blur", "other_image", "blank", "gaussian_blur", ""]
+    assert parse_specs(["vppo:corruption_ratio=0.5"], CreditSettings())[1].corruption == "patch_mask 0.5"
+
+
+def test_by_default_vppo_is_measured_with_its_own_corruption():
+    corruptions = {spec.name: spec.corruption for spec in parse_specs(DEFAULT_CREDITS, CreditSettings())}
+    assert corruptions["vppo"] == "patch_mask 0.5"
+    assert corruptions["srpo"] == "patch_mask 0.6"
+
+
+def test_the_same_settings_are_measured_once():
+    texts = ["srpo:weight_min=0.5", "srpo", "srpo:temperature=1/2", "srpo:temperature=2.0", "negated"]
+    labels = [spec.label for spec in parse_specs(texts, CreditSettings())]
+    assert labels == ["uniform", "srpo:weight_min=0.5", "srpo:temperature=2", "negated"]
+
+
+def test_reasoning_alone_goes_by_its_own_gaps():
+    specs = parse_specs(["reasoning", "reasoning:reasoning_gap=token"], CreditSettings(reasoning_gap="block"))
+    assert [(spec.label, spec.settings.reasoning_gap) for spec in specs[1:]] == [("reasoning", "token")]
+
+
 def test_uniform_comes_first_and_once():
     assert [spec.label for spec in parse_specs(["srpo", "uniform", "srpo"], CreditSettings())] == ["uniform", "srpo"]
 
@@ -280,6 +364,9 @@ def test_uniform_comes_first_and_once():
         ("srpo:temperature=-1", "must be a positive number"),
         ("srpo:baseline=mean", "must be one of shared"),
         ("srpo:contrast=keep", "must be one of"),
+        ("srpo:corruption=fog", "corruption 'fog' must be one of patch_mask"),
+        ("srpo:corruption_ratio=2", "corruption_ratio 2.0 must lie in"),
+        ("reasoning:reasoning_gap=block", "reasoning_gap must be token; leave it out"),
     ],
 )
 def test_what_is_no_credit_is_refused(text, words):

@@ -3,12 +3,15 @@
 import pytest
 
 from srpo.evaluation.audit import audit_metrics
+from srpo.prompts import build_prompt
 from srpo.roles import ResponseFormat
 from tests.audited import (
     Fickle,
     Guesser,
     ImageReader,
+    Knower,
     Lucky,
+    Mixed,
     PerceptionReader,
     Terse,
     audit,
@@ -88,6 +91,35 @@ def test_without_truth_the_perception_of_another_reply_is_swapped_in(tmp_path, t
     assert of(fickle, OTHER) == (0, 1, 1)  # it changes as often when it goes on from its own perception
     assert of(reader, (*PERCEPTION, *SUPPORT, *EDITED)) == (None,) * 11
     assert of(reader, VISION) == (1, 1, 1)
+
+
+def test_replies_of_six_kinds_are_told_apart(tmp_path):
+    """Two of them follow an edit, and one is never right. Corrupted images mislead two, blank ones three, swapped four.
+
+    Each has 10 replies to rows with an image and 2 to rows without, which a gain must leave out.
+    """
+    rows = world_rows(30, families=["pips"])
+    imageless = number_rows(images=[], prompt=build_prompt("Which number?", 0, structured=True))
+    everything = rows + imageless
+    models = [
+        PerceptionReader(everything),
+        Knower(everything, {"legible", "blank"}),
+        Knower(everything),
+        PerceptionReader(everything),
+        Knower(everything, {"legible"}),
+        Fickle(everything),
+    ]
+    plain, figures = audit(Mixed(everything, 2, models), tmp_path)
+    assert plain["accuracy"] == pytest.approx((5 * 10 + 2 * 2) / 72)  # two know it without an image
+    assert of(figures, VISION) == pytest.approx((2 / 6, 3 / 6, 4 / 6))
+    assert of(figures, EDITED) == pytest.approx((2 / 6, 3 / 6, 1 / 6, 0))
+    assert of(figures, SUPPORT) == pytest.approx((5 / 6, 0, 0, 0))
+
+
+def test_a_third_that_goes_by_its_perception_shows_beside_a_third_that_changes_anyway(tmp_path):
+    rows = number_rows()
+    _, figures = audit(Mixed(rows, 2, [PerceptionReader(rows), ImageReader(rows), Fickle(rows)]), tmp_path)
+    assert of(figures, OTHER) == pytest.approx((1 / 3, 2 / 3, 1 / 3))
 
 
 def test_rows_without_image_have_no_vision_gain(tmp_path):

@@ -1,11 +1,8 @@
 """`srpo compare`: methods x seeds as child processes, then one table and one figure; the same command resumes."""
 
-import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -13,6 +10,7 @@ from rich.console import Console
 from srpo.cli import UsageError
 from srpo.commands.compare_options import CompareArguments, parse_comparison, show_help
 from srpo.commands.compare_view import show_choices, show_failures, show_plan_of, show_result
+from srpo.commands.lock import alone_in
 from srpo.commands.output import quiet
 from srpo.evaluation.comparison.figure import draw
 from srpo.evaluation.comparison.methods import ComparisonError
@@ -76,8 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         if chosen.dry_run:
             console.print("\nDry run: options and methods were checked; nothing was run or written.")
             return 0
-        study.root.mkdir(parents=True, exist_ok=True)
-        with _alone_in(study.root):
+        with alone_in(study.root, "srpo compare"):
             return _compare(work, drop_failed=chosen.drop_failed_rates)
     except ComparisonError as error:
         raise UsageError(str(error)) from error
@@ -144,16 +141,3 @@ def _places(chosen: CompareArguments) -> list[dict[str, str]]:
         gpus_per_run=chosen.gpus_per_run,
         threads=os.environ.get("OMP_NUM_THREADS"),
     )
-
-
-@contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
-    """Keep a second comparison out of the folder while one runs."""
-    with (root / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ComparisonError(
-                f"another srpo compare is running in {root}; wait for it, or choose another --output_dir"
-            ) from error
-        yield

@@ -35,7 +35,7 @@ FROM_TRL = {
     "loss_type": "Whose normalisation of tokens: dapo, grpo, dr_grpo, bnpo, cispo or sapo.",
     "use_vllm": "Sample with vLLM.",
     "seed": "Of rows, sampling, corruption and sketches.",
-    "output_dir": "Run directory; by default a new one under runs/. An unfinished one goes on.",
+    "output_dir": "Run directory; by default a new one under runs/. One with gradients in it goes on.",
 }
 NOT_USED = (
     "eval_rows",
@@ -61,11 +61,18 @@ class CreditArguments(JobArguments):
     )
     batches: int = field(default=40, metadata={"help": "Independent batches of rollouts."})
     prompts_per_batch: int = field(default=24, metadata={"help": "Prompts of a batch, num_generations rollouts each."})
+    reference: str | None = field(
+        default=None,
+        metadata={"help": "Credit, as in --credits, to compare with besides uniform; by default the first srpo."},
+    )
     parameters: str | None = field(
         default=None, metadata={"help": "Regular expression: gradients of these parameters only, such as layers.0."}
     )
     sketch: int = field(
         default=1 << 21, metadata={"help": "Numbers to keep of a gradient; a larger gradient is sketched to as many."}
+    )
+    keep_gradients: bool = field(
+        default=False, metadata={"help": "Keep them at the end, so that more --batches can be added."}
     )
 
     def __post_init__(self) -> None:
@@ -83,10 +90,11 @@ class CreditArguments(JobArguments):
 
 @dataclass
 class CreditJob(Job):
-    """A parsed command line."""
+    """A parsed command line; `reference` is a label, or None for no second reference."""
 
     arguments: CreditArguments
     specs: list[Spec] = field(default_factory=list)
+    reference: str | None = None
 
 
 def parse(arguments: Sequence[str]) -> CreditJob:
@@ -95,7 +103,7 @@ def parse(arguments: Sequence[str]) -> CreditJob:
     The first argument may be the model: `srpo credit MODEL --dataset D`.
 
     Raises:
-        UsageError: as `parse_options`, and for credits that do not exist.
+        UsageError: as `parse_options`, for credits that do not exist, and for a reference that is not measured.
     """
     arguments = list(arguments)
     if arguments and not arguments[0].startswith("-"):
@@ -109,7 +117,16 @@ def parse(arguments: Sequence[str]) -> CreditJob:
         specs = parse_specs(own.credits, config)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return CreditJob(own, config, model, given, specs)
+    return CreditJob(own, config, model, given, specs, _reference(own.reference, specs))
+
+
+def _reference(given: str | None, specs: Sequence[Spec]) -> str | None:
+    if given is None:
+        return next((spec.label for spec in specs if spec.name == "srpo"), None)
+    labels = [spec.label for spec in specs]
+    if given not in labels:
+        raise UsageError(f"reference {given!r} must be a credit that is measured; choose one of {', '.join(labels)}")
+    return None if given == labels[0] else given
 
 
 def show_help(console: Console) -> None:
@@ -122,11 +139,7 @@ def show_help(console: Console) -> None:
     )
     shared = {field.name for field in dataclasses.fields(JobArguments)}
     data = {field.name for field in dataclasses.fields(DataArguments)} | {"reward_funcs"}
-    credit = {field.name for field in dataclasses.fields(CreditSettings)} | {
-        "corruption",
-        "corruption_ratio",
-        "scoring",
-    }
+    credit = {field.name for field in dataclasses.fields(CreditSettings)} | {"scoring"}
     options = own_options(CreditArguments)
     section(console, "Model", described(ModelConfig, FROM_MODEL))
     section(console, "Measurement", [option for option in options if option[0] not in shared])

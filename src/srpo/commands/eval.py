@@ -133,8 +133,7 @@ def _prepare(job: Evaluation, arguments: list[str], console: Console) -> Session
     decides = {
         **job.deciding(),
         "dtype": job.model.dtype,
-        "weights": checkpoint.digest() or checkpoint.model,
-        "data": identity.data_digest(questions),
+        **identity.of_inputs(checkpoint, job.model.model_revision, questions),
     }
     decides.pop("model_name_or_path", None)  # the weights say it, wherever they lie
     run = on_main_process(lambda: _run_directory(job, given, decides, arguments))

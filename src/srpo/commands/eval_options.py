@@ -59,7 +59,11 @@ class EvalArguments(DataArguments):
         default=None, metadata={"help": "vllm: most tokens of prompt and reply; the model's own by default."}
     )
     benchmarks: str | None = field(
-        default=None, metadata={"help": "Names of lmms-eval's tasks, such as mmmu_val,mathvista_testmini, instead."}
+        default=None,
+        metadata={
+            "help": "Names of lmms-eval's tasks, such as mmmu_val,mathvista_testmini, instead. Not executed so far: "
+            "written by reading lmms-eval 0.7.3."
+        },
     )
     benchmark_model: str | None = field(
         default=None, metadata={"help": "lmms-eval's class for the model; by the model's type by default."}

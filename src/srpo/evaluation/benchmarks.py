@@ -1,7 +1,8 @@
 """Public benchmarks, by lmms-eval: a checkpoint that asks for its response format, and the command that it is given to.
 
-Read in lmms-eval 0.7.3: its classes for most models take no system prompt, or send one of their own. The instruction
-that a policy was trained under is therefore put into the chat template, which all of them use.
+Written by reading lmms-eval 0.7.3, not executed with it so far. Its classes for most models take no system prompt, or
+send one of their own. The instruction that a policy was trained under is therefore put into the chat template, which
+all of them use.
 """
 
 import json

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from peft import PeftModel
 from transformers import AutoModelForImageTextToText
 
@@ -18,6 +19,7 @@ from srpo import tiny
 ADAPTER_CONFIG = "adapter_config.json"
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 _WEIGHTS = ("*.safetensors", "*.bin")
+_SMALL_FILES = ("*config.json", "chat_template*", "*token*", "vocab*", "merges.txt", "*.model")
 _SAMPLES, _SAMPLE_BYTES = 64, 4096  # of each file of weights, for its digest
 
 
@@ -40,10 +42,29 @@ class Checkpoint:
         return str(self.adapter) if brings else self.model
 
     def digest(self) -> str:
-        """A short hash of the weights on this disk, "" for a hub id: samples of every file, not all of it."""
+        """A short hash of the weights in folders here, "" for a hub id: samples of every file, not all of it."""
         folders = [Path(self.model), *([self.adapter] if self.adapter else [])]
         files = [path for folder in folders for kind in _WEIGHTS for path in sorted(folder.glob(kind))]
         return hashlib.sha256(b"".join(map(_sample, files))).hexdigest()[:16] if files else ""
+
+    def files(self) -> dict[str, str]:
+        """Name -> hash of each small file in folders here that shapes prompts and draws: {} for a hub id.
+
+        They are those of config, chat template, processor and tokenizer; an adapter's are named "adapter/...".
+        """
+        folders = {"": Path(self.model)} | ({"adapter/": self.adapter} if self.adapter else {})
+        return {
+            prefix + path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for prefix, folder in folders.items()
+            for path in sorted({path for kind in _SMALL_FILES for path in folder.glob(kind) if path.is_file()})
+        }
+
+    def commit(self, revision: str | None = None) -> str:
+        """The commit that a revision of a hub id, once its config is loaded, stands for; "" for a folder."""
+        if Path(self.model).exists():
+            return ""
+        config = try_to_load_from_cache(self.model, "config.json", revision=revision)
+        return Path(config).parent.name if isinstance(config, str) else ""
 
 
 def find_checkpoint(given: str) -> Checkpoint:

@@ -34,6 +34,7 @@ class Rollouts:
         learns: (B,) whether a rollout has an advantage.
         rewards: by reward function, B rewards; NaN where a function did not apply.
         texts: B replies without special tokens.
+        step: in place of the optimizer steps done.
     """
 
     view: BatchView
@@ -43,6 +44,7 @@ class Rollouts:
     learns: torch.Tensor
     rewards: dict[str, list[float]]
     texts: list[str]
+    step: int
 
     @property
     def rows(self) -> Sequence[Any]:
@@ -106,19 +108,23 @@ class ReplayTrainer(SRPOTrainer):
         assert self._rollouts is not None
         return self._rollouts
 
-    def evidence(self, rollouts: Rollouts, credits: Sequence[Credit], *, all_rollouts: bool = False) -> Evidence:
+    def evidence(
+        self, rollouts: Rollouts, credits: Sequence[Credit], *, all_rollouts: bool = False, settings: Any = None
+    ) -> Evidence:
         """What some credits need to see, scored together and once.
 
         Args:
             rollouts: of `self.rollouts`.
             credits: of `srpo.credits.CREDITS`.
             all_rollouts: score those without an advantage too, as if each had the advantage 1.
+            settings: whose corruption the images get, in place of those of this run.
         """
         advantages = torch.ones_like(rollouts.advantages) if all_rollouts else rollouts.advantages
+        view = rollouts.view
+        if settings is not None:
+            view = self._assigner.view(rollouts.rows, rollouts.batch, rollouts.step, settings)
         with self.training_mode():
-            return self._assigner.evidence(
-                self.model, rollouts.view, credits, rollouts.roles, rollouts.mask, advantages
-            )
+            return self._assigner.evidence(self.model, view, credits, rollouts.roles, rollouts.mask, advantages)
 
     def gaps(self, rollouts: Rollouts, credit: str = "srpo") -> torch.Tensor:
         """(B, T) contrast gaps in nats of every rollout under this run's settings, with or without an advantage."""
@@ -138,6 +144,7 @@ class ReplayTrainer(SRPOTrainer):
             learns,
             dict(zip(self.reward_func_names, rewards, strict=True)),
             self._tokenizer.batch_decode(batch["completion_ids"], skip_special_tokens=True),
+            self.state.global_step,
         )
         return torch.zeros_like(roles, dtype=torch.float), torch.ones_like(roles, dtype=torch.float)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from srpo.credits import Credit, Evidence
+from srpo.credits import Credit
 from srpo.evaluation.alignment.gradients import (
     GradientSketches,
     chosen_parameters,
@@ -61,14 +61,15 @@ class Measurement:
         trainer: of the policy; its settings are those of training.
         specs: the credits, uniform first.
         plan: how much to measure.
+        reference: label of a credit that the others are compared with besides uniform.
 
     Attributes:
         targets: name -> which vector is a target gradient: "reward" (uniform) and, where the truth is known,
             "grounded".
     """
 
-    def __init__(self, trainer: ReplayTrainer, specs: Sequence[Spec], plan: Plan) -> None:
-        self.trainer, self.specs, self.plan = trainer, list(specs), plan
+    def __init__(self, trainer: ReplayTrainer, specs: Sequence[Spec], plan: Plan, reference: str | None = None) -> None:
+        self.trainer, self.specs, self.plan, self.reference = trainer, list(specs), plan, reference
         loss_normalisation(torch.ones(1, 1), trainer.args.loss_type, 1)  # refuses what has no token-level advantages
         self.dataset: Any = trainer.train_dataset
         self.parameters = chosen_parameters(trainer.model, plan.parameters)
@@ -91,14 +92,15 @@ class Measurement:
         """Measure the batches that `folder` lacks; returns a line for each credit and a record for each batch.
 
         Args:
-            folder: that exists; what was measured is kept there, so that an interrupted measurement can go on.
+            folder: that exists; what was measured is kept there (`GradientStore`), so that an interrupted measurement
+                can go on.
             progress: called with the record of each batch when it is measured.
             go_on: called first, with the records of the batches that are there.
 
         Raises:
             ValueError: when fewer than MIN_BATCHES batches have a gradient.
         """
-        store = GradientStore(folder, self._shape)
+        store = GradientStore(folder, self.plan.batches, self._shape)
         if go_on:
             go_on(store.records)
         for index in range(len(store.records), self.plan.batches):
@@ -110,17 +112,15 @@ class Measurement:
         usable = products["gradient", "reward"].target.size(0)
         if usable < MIN_BATCHES:
             raise ValueError(
-                f"{usable} of {self.plan.batches} batches have a gradient and {MIN_BATCHES} are needed; the rewards of "
-                "a group must differ: give more batches or prompts_per_batch, or a model that is right sometimes"
+                f"{usable} of {len(store.records)} batches have a gradient and {MIN_BATCHES} are needed; the rewards "
+                "of a group must differ: give more batches or prompts_per_batch, or a model that is right sometimes"
             )
         labels = [spec.label for spec in self.specs]
         effective = {
             label: _mean([record["effective_tokens"][label] for record in store.records]) or math.nan
             for label in labels
         }
-        lines = make_lines(labels, products, effective)
-        store.remove()
-        return lines, store.records
+        return make_lines(labels, products, effective, self.reference), store.records
 
     def batch(self, index: int) -> tuple[torch.Tensor, Record]:
         """Sketches (V, kinds, K) of the gradients of a batch, and figures about it; they follow from seed and index.
@@ -130,10 +130,9 @@ class Measurement:
         name = f"{self.plan.seed}/credit/{index}"
         rows = [dict(self.dataset[i]) for i in self._rows(index) for _ in range(self.trainer.num_generations)]
         rollouts = self.trainer.rollouts(rows, step=index, seed=name)
-        evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in self.specs])
-        factors = {spec.label: spec.factors(evidence) for spec in self.specs}
+        factors = self._factors(rollouts)
         advantages = [rollouts.advantages.unsqueeze(1) * f for f in factors.values()]
-        record = self._record(rollouts, evidence, factors)
+        record = self._record(rollouts, factors)
         if "grounded" in self.targets:
             grounded = grounded_rewards(rollouts.texts, rollouts.rows, ResponseFormat.parse(self._args.response_format))
             scale = str(self._args.scale_rewards)
@@ -146,12 +145,12 @@ class Measurement:
     @property
     def numbers(self) -> int:
         """Float32 numbers that are on disk until the end."""
-        return math.prod(self._shape)
+        return self.plan.batches * math.prod(self._shape)
 
     @property
-    def _shape(self) -> tuple[int, int, int, int]:
+    def _shape(self) -> tuple[int, int, int]:
         vectors = len(self.specs) + len(self.targets) - 1
-        return self.plan.batches, vectors, 1 if self.sketch.exact else 2, self.sketch.dimension
+        return vectors, 1 if self.sketch.exact else 2, self.sketch.dimension
 
     @property
     def _args(self) -> Any:
@@ -167,18 +166,28 @@ class Measurement:
         random.Random(seed_number(f"{self.plan.seed}/rows/{epoch}")).shuffle(order)
         return order
 
+    def _factors(self, rollouts: Rollouts) -> dict[str, torch.Tensor]:
+        """(B, T) factors of every credit; credits with the same corruption share their evidence."""
+        found: dict[str, torch.Tensor] = {}
+        for corruption in {spec.corruption: None for spec in self.specs}:
+            alike = [spec for spec in self.specs if spec.corruption == corruption]
+            evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in alike], settings=alike[0].settings)
+            found |= {spec.label: spec.factors(evidence) for spec in alike}
+        return {spec.label: found[spec.label] for spec in self.specs}
+
     def _normalisation(self, rollouts: Rollouts) -> torch.Tensor:
         """(B, T) what the loss multiplies a token's advantage by."""
         most = self._args.max_completion_length
         normalisation = loss_normalisation(rollouts.mask, self._args.loss_type, most)
         return normalisation * rollouts.batch.get("importance_sampling_ratio", 1.0)
 
-    def _record(self, rollouts: Rollouts, evidence: Evidence, factors: dict[str, torch.Tensor]) -> Record:
-        learned = evidence.learned_mask
+    def _record(self, rollouts: Rollouts, factors: dict[str, torch.Tensor]) -> Record:
+        learns = rollouts.advantages != 0
+        learned = rollouts.mask & learns.unsqueeze(1)
         return {
             "rewards": {name: _mean([r for r in values if r == r]) for name, values in rollouts.rewards.items()},
             "structured": (rollouts.roles != 0).any(1).float().mean().item(),
-            "learning": (evidence.advantages != 0).float().mean().item(),
+            "learning": learns.float().mean().item(),
             "tokens": rollouts.mask.sum(1).float().mean().item(),
             "effective_tokens": {label: effective_tokens(f, learned) for label, f in factors.items()},
         }

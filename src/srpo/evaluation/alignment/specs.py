@@ -4,6 +4,7 @@ Controls beside the credits of `srpo.credits`, all of them SRPO's weights on oth
     negated: the gaps with their sign changed, so that weight goes where the evidence says least;
     surprise: -log π of a token as its gap, which needs no contrast;
     confidence: log π as its gap: a sign-aware credit then blames what the policy itself thought unlikely.
+Where a prompt has no image, perception tokens have the gap 0 in all of them, as in SRPO.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from srpo.credit_settings import CreditSettings
-from srpo.credits import CREDITS, Credit, Evidence
+from srpo.credits import CREDITS, Credit, Evidence, corruption_of
 
 DEFAULT_CREDITS = (
     "uniform",
@@ -28,7 +29,7 @@ DEFAULT_CREDITS = (
     "srpo:sign_aware=false",
     "srpo:reasoning_gap=token",
     "srpo:sign_aware=false,reasoning_gap=token",
-    "vppo",
+    "vppo:corruption_ratio=0.5",  # its own (docs/method.md)
     "surprise",
     "confidence",
     "negated",
@@ -56,7 +57,7 @@ def confidence(evidence: Evidence) -> Evidence:
 def _own_gap(evidence: Evidence, factor: float) -> Evidence:
     original = evidence.log_probs["original"]
     log_probs = dict.fromkeys(evidence.log_probs, torch.zeros_like(original)) | {"original": factor * original}
-    return dataclasses.replace(evidence, log_probs=log_probs, has_image=torch.ones_like(evidence.has_image))
+    return dataclasses.replace(evidence, log_probs=log_probs)
 
 
 CONTROLS: dict[str, Callable[[Evidence], Evidence]] = {
@@ -77,7 +78,12 @@ class Spec:
     @property
     def credit(self) -> Credit:
         """The credit whose contexts and weights it uses."""
-        return CREDITS["srpo" if self.name in CONTROLS else self.name]
+        return CREDITS[self.settings.credit]
+
+    @property
+    def corruption(self) -> str:
+        """What it does to images, such as "patch_mask 0.6"; "" where it corrupts none."""
+        return corruption_of(self.settings)
 
     def factors(self, evidence: Evidence) -> torch.Tensor:
         """(B, T) factors of the advantage."""
@@ -86,7 +92,7 @@ class Spec:
 
 
 def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
-    """Read credits from a command line; "uniform" comes first whether named or not.
+    """Read credits from a command line; "uniform" comes first whether named or not, the same settings only once.
 
     Args:
         texts: such as "srpo", "srpo:temperature=2,baseline=per_role" or, for a grid, "srpo:temperature=0.5/1/2".
@@ -97,19 +103,36 @@ def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
     """
     fields = {field.name: field for field in dataclasses.fields(CreditSettings) if field.name != "credit"}
     given = {name: getattr(base, name) for name in fields}
-    specs = [Spec("uniform", "uniform", CreditSettings(**given))]
-    for text in texts:
+    specs: dict[Any, Spec] = {}
+    for text in ("uniform", *texts):
         name, _, options = text.strip().partition(":")
         _check_name(name)
         for overrides in _grid(name, options, fields):
             label = name + ":" * bool(overrides) + ",".join(f"{key}={value}" for key, value in overrides.items())
             chosen = {_full_name(key, fields, name): value for key, value in overrides.items()}
             values = {key: _value(key, value, fields[key].default) for key, value in chosen.items()}
-            if name in ("surprise", "confidence"):
-                values["reasoning_contrast"] = "drop"  # where both gaps are log π(original) minus something
-            specs.append(Spec(label, name, CreditSettings(**{**given, **values})))
-            specs[-1].settings.check()
-    return list({spec.label: spec for spec in specs}.values())
+            settings = CreditSettings(**{**given, **values, **_fixed(name, values)})
+            settings.check()
+            specs.setdefault((name, dataclasses.astuple(settings)), Spec(label, name, settings))
+    return list(specs.values())
+
+
+def _fixed(name: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that a credit has whatever those of the run are.
+
+    Raises:
+        ValueError: where the user's own values ask for another.
+    """
+    if name == "reasoning":
+        if values.get("reasoning_gap") == "block":
+            raise ValueError(
+                "credit 'reasoning' weighs one role alone, where one gap for the whole block weighs nothing, so "
+                "reasoning_gap must be token; leave it out"
+            )
+        return {"credit": name, "reasoning_gap": "token"}
+    if name in ("surprise", "confidence"):  # where both gaps are log π(original) minus something
+        return {"credit": "srpo", "reasoning_contrast": "drop"}
+    return {"credit": "srpo" if name in CONTROLS else name}
 
 
 def _check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Alignment of gradients from their inner products: leave-one-out, paired with uniform, jackknife intervals.
+"""Alignment of gradients from their inner products: leave-one-out, paired differences, jackknife intervals.
 
 Axes: V vectors (one a credit, and the gradient of a further reward where there is one), N batches.
 """
@@ -70,10 +70,10 @@ def alignments(products: Products) -> list[Interval]:
     return _intervals(leave_one_out_cosines(products).mean(1), jackknife_means(products))
 
 
-def differences(products: Products) -> list[Interval]:
-    """alignment(v) - alignment(first vector), paired batch by batch, for every vector."""
+def differences(products: Products, reference: int = 0) -> list[Interval]:
+    """alignment(v) - alignment(vector `reference`), paired batch by batch, for every vector."""
     means, jackknife = leave_one_out_cosines(products).mean(1), jackknife_means(products)
-    return _intervals(means - means[0], jackknife - jackknife[0])
+    return _intervals(means - means[reference], jackknife - jackknife[reference])
 
 
 def _intervals(values: torch.Tensor, jackknife: torch.Tensor) -> list[Interval]:

@@ -1,10 +1,12 @@
 """Sketched gradients of the batches on disk, and their inner products in two spaces.
 
-A measurement that was interrupted goes on at the first batch that is missing: a record is written after its gradients.
+A measurement that was interrupted, or that is to have more batches, goes on at the first one that is missing: a record
+is written after its gradients.
 Axes: N batches, V vectors, K numbers of a sketch.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,19 @@ class GradientStore:
 
     Args:
         folder: that exists; GRADIENTS and BATCHES are written there.
-        shape: (N, V, kinds, K).
+        batches: room for so many, or for those that are there if they are more.
+        shape: (V, kinds, K).
     """
 
     GRADIENTS = "gradients.f32"
     BATCHES = "batches.jsonl"
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, folder: Path, batches: int, shape: tuple[int, int, int]) -> None:
         self.path, self.records_path = folder / self.GRADIENTS, folder / self.BATCHES
-        resumed = self.path.exists() and self.path.stat().st_size == 4 * int(np.prod(shape, dtype=np.int64))
-        self.array = np.memmap(self.path, np.float32, "r+" if resumed else "w+", shape=shape)
-        self.records: list[dict[str, Any]] = read_records(self.records_path) if resumed else []
+        there = self.path.stat().st_size // (4 * math.prod(shape)) if self.path.exists() else 0
+        self.records: list[dict[str, Any]] = read_records(self.records_path)[:there]
+        room = (max(batches, len(self.records)), *shape)
+        self.array = np.memmap(self.path, np.float32, "r+" if there else "w+", shape=room)
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
         self.records_path.write_text(lines, encoding="utf-8")
 
@@ -55,11 +59,6 @@ class GradientStore:
         first = self.array[: len(self.records), :, :, :]
         usable = [b for b in range(len(first)) if all(bool(first[b, v].any()) for v in targets.values())]
         return inner_products(first, usable, targets, epsilon)
-
-    def remove(self) -> None:
-        """Delete the gradients; the figures of the batches stay."""
-        del self.array
-        self.path.unlink(missing_ok=True)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
