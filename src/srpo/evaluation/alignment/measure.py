@@ -167,11 +167,14 @@ class Measurement:
         return order
 
     def _factors(self, rollouts: Rollouts) -> dict[str, torch.Tensor]:
-        """(B, T) factors of every credit; credits with the same corruption share their evidence."""
+        """(B, T) factors of every credit; credits with the same corruption, or with none, share their evidence."""
         found: dict[str, torch.Tensor] = {}
-        for corruption in {spec.corruption: None for spec in self.specs}:
-            alike = [spec for spec in self.specs if spec.corruption == corruption]
-            evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in alike], settings=alike[0].settings)
+        corrupting = [spec for spec in self.specs if spec.corruption] or self.specs
+        settings_of = {spec.corruption: spec.settings for spec in corrupting}
+        first = corrupting[0].corruption
+        for corruption, settings in settings_of.items():
+            alike = [spec for spec in self.specs if (spec.corruption or first) == corruption]
+            evidence = self.trainer.evidence(rollouts, [_bound(spec) for spec in alike], settings=settings)
             found |= {spec.label: spec.factors(evidence) for spec in alike}
         return {spec.label: found[spec.label] for spec in self.specs}
 
