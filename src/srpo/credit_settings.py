@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, fields
 from srpo.corruption import CORRUPTIONS, check_ratio
 from srpo.credit import check_parameters
 
+AUTO_CORRUPTION = "auto"
 NAMES = ("srpo", "uniform", "perception", "reasoning", "vppo", "rlsd", "pgpo", "papo")
+RATIO = 0.6  # as in PAPO's ablation
 REASONING_CONTRASTS = ("drop", "blind")
 REASONING_GAPS = ("token", "block")
 
@@ -26,7 +28,9 @@ class CreditSettings:
         credit_sign_aware: weigh tokens of rollouts with A < 0 by exp((b - s_t) / τ), so that blame goes where the
             evidence was ignored.
         credit_strength: λ in [0, 1]. 0 trains exactly as GRPO but still measures and logs the contrasts.
-        corruption: how the image of the perception contrast is corrupted; see `srpo.corruption.CORRUPTIONS`.
+        corruption: how the image of the perception contrast is corrupted, a name of `srpo.corruption.CORRUPTIONS`, or
+            "auto": "other_image", another image of the data set; "patch_mask" where there is none to draw (a stream,
+            one image), for "vppo" and "papo" as in their papers, and where another `corruption_ratio` is set.
         corruption_ratio: share of the image that `corruption="patch_mask"` blacks out, in (0, 1].
         reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
             so with the image corrupted in both arms, so only evidence that passes through the text counts.
@@ -50,8 +54,11 @@ class CreditSettings:
     credit_weight_max: float = field(default=2.0, metadata={"help": "Upper clip of a token weight, >= 1."})
     credit_sign_aware: bool = field(default=True, metadata={"help": "Turn the gaps round in rollouts with A < 0."})
     credit_strength: float = field(default=1.0, metadata={"help": "0 is GRPO, 1 the whole credit."})
-    corruption: str = field(default="patch_mask", metadata={"help": f"One of: {', '.join(CORRUPTIONS)}."})
-    corruption_ratio: float = field(default=0.6, metadata={"help": "Share of the image masked by patch_mask, (0, 1]."})
+    corruption: str = field(
+        default=AUTO_CORRUPTION,
+        metadata={"help": f"One of: {', '.join(CORRUPTIONS)}; auto: other_image where the data has others."},
+    )
+    corruption_ratio: float = field(default=RATIO, metadata={"help": "Share that patch_mask masks, in (0, 1]."})
     reasoning_contrast: str = field(default="drop", metadata={"help": "drop or blind."})
     reasoning_gap: str = field(
         default="block", metadata={"help": "A reasoning token's own gap, or the mean gap of its block: token or block."}
@@ -75,7 +82,7 @@ class CreditSettings:
     def check(self) -> None:
         """Raise ValueError (value, rule, remedy) for a value out of range."""
         check_choice("credit", self.credit, NAMES)
-        check_choice("corruption", self.corruption, tuple(CORRUPTIONS))
+        check_choice("corruption", self.corruption, (*CORRUPTIONS, AUTO_CORRUPTION))
         check_ratio(self.corruption_ratio)
         check_choice("reasoning_gap", self.reasoning_gap, REASONING_GAPS)
         check_choice("reasoning_contrast", self.reasoning_contrast, REASONING_CONTRASTS)

@@ -12,6 +12,7 @@ import torch
 
 from srpo.contrast import contrast_gaps, cut_context, tokens_to_score
 from srpo.credit import block_gaps, clipped_tokens, role_aware_weights
+from srpo.credit_settings import AUTO_CORRUPTION, RATIO
 from srpo.neighbours import pgpo_weights, rlsd_weights, vppo_weights
 from srpo.roles import Role
 
@@ -197,6 +198,19 @@ CREDITS: dict[str, Credit] = {
     "pgpo": _pair_credit("text_only", lambda evidence: evidence.seen, _pgpo),
     "papo": UNIFORM,  # its term is in the loss (`srpo.papo`)
 }
+
+
+def settled_corruption(settings: Any, has_others: Callable[[], bool]) -> str:
+    """The name of a corruption that `settings.corruption` stands for; see `CreditSettings`.
+
+    Args:
+        settings: an `SRPOConfig` or `CreditSettings`.
+        has_others: whether the data set has another image to draw; asked only where it matters.
+    """
+    if settings.corruption != AUTO_CORRUPTION:
+        return str(settings.corruption)
+    of_papers = settings.credit in ("vppo", "papo") or settings.corruption_ratio != RATIO
+    return "other_image" if not of_papers and has_others() else "patch_mask"
 
 
 def corruption_of(settings: Any) -> str:

@@ -258,6 +258,18 @@ def corruption_options(
     return options
 
 
+def has_other_images(dataset: Any) -> bool:
+    """Whether `other_image` has something to draw: two different images in the first 100 rows, and no stream."""
+    if not hasattr(dataset, "__len__"):
+        return False
+    seen = set()
+    for i in range(min(100, len(dataset))):
+        seen |= {prompt_key("", [image]) for image in _row_images(dataset[i])[:1]}
+        if len(seen) > 1:
+            return True
+    return False
+
+
 def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
     """An image of another row, drawn from the whole data set so that the draw does not depend on sharding.
 
@@ -266,13 +278,16 @@ def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
     """
     rng = np.random.default_rng(seed)
     for _ in range(100):
-        row = dataset[int(rng.integers(len(dataset)))]
-        candidates = column_images(row) or message_images(row["prompt"])
+        candidates = _row_images(dataset[int(rng.integers(len(dataset)))])
         if candidates and prompt_key("", candidates[:1]) != prompt_key("", [image]):
             return candidates[0]
     raise ValueError(
         "corruption 'other_image' found no other image in 100 rows of the data set; choose another corruption"
     )
+
+
+def _row_images(row: Any) -> list[Image.Image]:
+    return column_images(row) or message_images(row["prompt"])
 
 
 def grids(image_grid_thw: torch.Tensor | None, counts: Sequence[int]) -> list[list[list[int] | None]]:

@@ -12,6 +12,7 @@ How it departs from `trl.GRPOTrainer`:
 9. metrics under `srpo/` (docs/metrics.md).
 """
 
+import copy
 import inspect
 import math
 import textwrap
@@ -31,11 +32,11 @@ from srpo.assignment import BatchView, CreditAssigner
 from srpo.checkpoints import load_weights
 from srpo.config import SRPOConfig, refuse_tools
 from srpo.credit import equal_rewards, token_advantages
-from srpo.credits import corruption_of
+from srpo.credits import corruption_of, settled_corruption
 from srpo.guard import NonFiniteGuard, StructureWatch
 from srpo.metrics import CreditBatch, Totals, role_metrics
 from srpo.papo import PerceptionLoss
-from srpo.pixels import padded_per_rollout
+from srpo.pixels import has_other_images, padded_per_rollout
 from srpo.policy_shift import PolicyShift
 from srpo.roles import ResponseFormat, token_roles
 from srpo.rollout_prompts import ColocatedPrompts
@@ -99,7 +100,9 @@ class SRPOTrainer(ColocatedPrompts, GRPOTrainer):
             refuse_tools(
                 inspect.signature(GRPOTrainer).bind(model, reward_funcs, args, *positional, **kwargs).arguments
             )
+        args = copy.copy(args)  # the caller's keeps "auto", which another data set may settle otherwise
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
+        args.corruption = settled_corruption(args, lambda: has_other_images(self.train_dataset))
         if corruption_of(args) == "other_image" and isinstance(self.train_dataset, IterableDataset):
             raise ValueError(
                 'corruption "other_image" draws images from the whole data set and this one is a stream; '

@@ -118,6 +118,10 @@ class TestTheTinyModel:
             assert shown.tobytes() == OTHER["images"][0].convert("RGB").tobytes()
         assert row["corruption"] == "other_image"
         assert inspect("--config", "runs/inspect/config.yaml") == 0
+        assert (
+            inspect("tiny", *ASK, "--other_image", "other.png", "--output_dir", "auto", "--replies", RIGHT, WRONG) == 0
+        )
+        assert rollouts("auto")[0]["corruption"] == "other_image"
 
     def test_without_an_answer_it_says_what_the_weights_are(self, capsys):
         assert inspect("tiny", *ASK, "--num_generations", "2") == 0
@@ -299,7 +303,10 @@ class TestModels:
         ([*ASK, "--replies", RIGHT], "give two or more"),
         ([*ASK, "--credit", "rlsd"], "shows the policy the right answer; give it with --answer"),
         ([*ASK, "--corruption", "other_image"], "here is one question; name an image of another question with --other"),
-        ([*ASK, "--other_image", "other.png"], "is for --corruption other_image, and the corruption is patch_mask"),
+        (
+            [*ASK, "--other_image", "other.png", "--corruption", "blank"],
+            "is for --corruption other_image, and the corruption is blank",
+        ),
         ([*ASK, "--corruption", "other_image", "--other_image", "no.png"], "other_image no.png is no file"),
         ([*ASK, "--corruption", "other_image", "--other_image", "pips.png"], "shows the same pixels as the image"),
         ([*ASK, "--use_peft", "true"], "use_peft is for training; leave it out"),

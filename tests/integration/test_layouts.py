@@ -132,7 +132,13 @@ def check_by_hand(folder, trainer):
     return credit
 
 
-NARROW = {"temperature": TEMPERATURE, "credit_weight_min": CLIP[0], "credit_weight_max": CLIP[1], "max_steps": 1}
+NARROW = {
+    "temperature": TEMPERATURE,
+    "credit_weight_min": CLIP[0],
+    "credit_weight_max": CLIP[1],
+    "corruption": "patch_mask",
+    "max_steps": 1,
+}
 
 
 @pytest.mark.parametrize("images_per_row", [(1, 2), (0, 1)], ids=["one_and_two_images", "text_and_image"])

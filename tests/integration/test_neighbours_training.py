@@ -265,7 +265,7 @@ def test_ablations_of_srpo(qwen_folder, tmp_path, rows, options):
     }  # without a clip, b would cancel
     if "reasoning_gap" in options:
         narrow = {}
-    narrow |= {"train_dataset": rows, "max_steps": 1}
+    narrow |= {"train_dataset": rows, "max_steps": 1, "corruption": "patch_mask"}
     plain = train(ScriptedSRPO, qwen_folder, tmp_path, **narrow).credits[0]
     changed = train(ScriptedSRPO, qwen_folder, tmp_path, **narrow, **options).credits[0]
     assert changed.gaps.equal(plain.gaps)

@@ -193,7 +193,8 @@ def test_evaluation_scores_no_contrast(qwen_folder, tmp_path, rows, scored):
 
 
 def test_metrics_by_hand(qwen_folder, tmp_path, rows):
-    trainer = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=2, credit_weight_max=1.05)
+    clipped = {"credit_weight_max": 1.05, "corruption": "patch_mask"}
+    trainer = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=2, **clipped)
     for step, credit in enumerate(trainer.credits):
         tokens = credit.batch["completion_mask"].sum().item()
         credited = credit.roles * (credit.advantages != 0)[:, None]
@@ -458,6 +459,20 @@ def test_the_configuration_must_be_ours(qwen_folder, tmp_path, rows):
         SRPOTrainer(qwen_folder, reward, theirs, train_dataset=rows)
 
 
+@pytest.mark.parametrize("kind", ["many images", "one image", "stream"])
+def test_auto_takes_another_image_where_there_is_one(qwen_folder, tmp_path, rows, kind):
+    data = {
+        "many images": rows,
+        "one image": rows.select([0] * len(rows)),
+        "stream": rows.to_iterable_dataset(),
+    }[kind]
+    seen = []
+    trainer = make_trainer(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=data, max_steps=1, corruption="auto")
+    trainer.observers.append(seen.append)
+    trainer.train()
+    assert seen[0].corruption == ("other_image" if kind == "many images" else "patch_mask 0.6")
+
+
 def test_other_image_needs_a_data_set_that_is_no_stream(qwen_folder, tmp_path, rows):
     options = {"train_dataset": rows.to_iterable_dataset(), "corruption": "other_image", "max_steps": 1}
     with pytest.raises(
@@ -468,8 +483,9 @@ def test_other_image_needs_a_data_set_that_is_no_stream(qwen_folder, tmp_path, r
 
 
 def test_a_stream_of_rows(qwen_folder, tmp_path, rows):
-    stream = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows.to_iterable_dataset(), max_steps=1)
-    whole = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, max_steps=1)
+    options = {"max_steps": 1, "corruption": "patch_mask"}
+    stream = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows.to_iterable_dataset(), **options)
+    whole = train(ScriptedSRPO, qwen_folder, tmp_path, train_dataset=rows, **options)
     assert stream.credits[0].weights.equal(whole.credits[0].weights)
 
 

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from srpo.credit_settings import CreditSettings
 from srpo.credits import CREDITS, Evidence
 from srpo.evaluation.alignment.gradients import group_advantages, loss_normalisation
 from srpo.evaluation.alignment.result import make_lines
 from srpo.evaluation.alignment.sketch import Sketch
-from srpo.evaluation.alignment.specs import DEFAULT_CREDITS, confidence, negated, parse_specs, surprise
+from srpo.evaluation.alignment.specs import DEFAULT_CREDITS, confidence, negated, parse_specs, settled, surprise
 from srpo.evaluation.alignment.statistics import (
     alignments,
     differences,
@@ -327,13 +328,18 @@ def test_each_credit_may_have_a_corruption_of_its_own():
     texts = ["srpo", "srpo:corruption=other_image/blank", "vppo:corruption_ratio=0.5", "pgpo"]
     specs = parse_specs(texts, CreditSettings(corruption="gaussian_blur"))
     assert [spec.corruption for spec in specs] == ["", "gaussian_blur", "other_image", "blank", "gaussian_blur", ""]
-    assert parse_specs(["vppo:corruption_ratio=0.5"], CreditSettings())[1].corruption == "patch_mask 0.5"
 
 
-def test_by_default_vppo_is_measured_with_its_own_corruption():
-    corruptions = {spec.name: spec.corruption for spec in parse_specs(DEFAULT_CREDITS, CreditSettings())}
-    assert corruptions["vppo"] == "patch_mask 0.5"
-    assert corruptions["srpo"] == "patch_mask 0.6"
+@pytest.mark.parametrize(
+    ("colours", "expected"), [(("red", "blue"), "other_image"), (("red", "red"), "patch_mask 0.6")]
+)
+def test_by_default_srpo_and_vppo_are_measured_with_their_own_corruptions(colours, expected):
+    data = [{"images": [Image.new("RGB", (2, 2), colour)]} for colour in colours]
+    specs = settled(parse_specs([*DEFAULT_CREDITS, "srpo:corruption_ratio=0.3"], CreditSettings()), data)
+    corruptions = {spec.label: spec.corruption for spec in specs}
+    assert corruptions["vppo:corruption_ratio=0.5"] == "patch_mask 0.5"
+    assert corruptions["srpo:corruption_ratio=0.3"] == "patch_mask 0.3"
+    assert corruptions["srpo"] == corruptions["perception"] == expected
 
 
 def test_the_same_settings_are_measured_once():

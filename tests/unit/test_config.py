@@ -20,7 +20,7 @@ def test_defaults_are_those_of_the_method(tmp_path):
     made = config(tmp_path)
     assert (made.credit, made.credit_baseline, made.credit_strength) == ("srpo", "shared", 1.0)
     assert (made.credit_temperature, made.credit_weight_min, made.credit_weight_max) == (1.0, 0.5, 2.0)
-    assert (made.corruption, made.corruption_ratio) == ("patch_mask", 0.6)
+    assert (made.corruption, made.corruption_ratio) == ("auto", 0.6)
     assert (made.reasoning_contrast, made.response_format) == ("drop", "perception,think,answer")
     assert (made.scoring, made.scoring_max_tokens) == ("shared", None)
     assert made.ban_placeholder_tokens
@@ -80,7 +80,7 @@ def test_sequence_level_options_are_allowed_with_uniform_credit(tmp_path, fields
     ("fields", "message"),
     [
         ({"credit": "gae"}, f"credit 'gae' must be one of {', '.join(CREDITS)}; choose"),
-        ({"corruption": "invert"}, f"corruption 'invert' must be one of {', '.join(CORRUPTIONS)}; choose"),
+        ({"corruption": "invert"}, f"corruption 'invert' must be one of {', '.join(CORRUPTIONS)}, auto; choose"),
         ({"reasoning_contrast": "mask"}, "reasoning_contrast 'mask' must be one of drop, blind; choose"),
         ({"scoring": "fast"}, "scoring 'fast' must be one of shared, plain; choose"),
         (

@@ -9,12 +9,15 @@ import torch
 from PIL import Image
 
 from srpo.corruption import corrupt, corruption_seed
+from srpo.credit_settings import CreditSettings
+from srpo.credits import settled_corruption
 from srpo.pixels import (
     CorruptedVision,
     Prompts,
     _in_layout_of,
     corruption_options,
     grids,
+    has_other_images,
     other_image,
     padded_per_rollout,
     prompt_key,
@@ -296,6 +299,32 @@ def test_other_image_is_never_the_image_itself():
     drawn = {other_image(data, own, seed).tobytes() for seed in range(40)}
     assert drawn == {other.tobytes() for other in others}
     assert other_image(data, own, 5).tobytes() == other_image(data, own, 5).tobytes()
+
+
+def test_which_data_have_other_images():
+    own, other = image(), Image.new("RGB", image().size, "red")
+    assert has_other_images([{"images": [own]}, {"images": [], "prompt": []}, {"images": [own]}, {"images": [other]}])
+    assert not has_other_images([{"images": [own]}] * 3)
+    assert not has_other_images([{"images": [own]}] * 100 + [{"images": [other]}])  # of the first 100
+    assert not has_other_images([])
+    assert not has_other_images(iter([{"images": [own]}, {"images": [other]}]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "others", "expected"),
+    [
+        ({}, True, "other_image"),
+        ({}, False, "patch_mask"),
+        ({"credit": "perception"}, True, "other_image"),
+        ({"credit": "vppo"}, True, "patch_mask"),
+        ({"credit": "papo"}, True, "patch_mask"),
+        ({"corruption_ratio": 0.5}, True, "patch_mask"),
+        ({"corruption": "blank"}, True, "blank"),
+        ({"corruption": "other_image"}, False, "other_image"),
+    ],
+)
+def test_what_auto_stands_for(fields, others, expected):
+    assert settled_corruption(CreditSettings(**fields), lambda: others) == expected
 
 
 def test_other_image_needs_another_image():

@@ -22,6 +22,7 @@ from srpo.evaluation import identity
 from srpo.evaluation.alignment.figure import draw
 from srpo.evaluation.alignment.measure import Measurement, Plan, Record
 from srpo.evaluation.alignment.result import Line, as_json, remarks, verdict
+from srpo.evaluation.alignment.specs import settled
 from srpo.evaluation.alignment.store import GradientStore
 from srpo.evaluation.checkpoint import Checkpoint
 from srpo.evaluation.replay import ReplayTrainer
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     view = model_view(job.model.model_name_or_path or "tiny", model_config, processor, job.config)
     rows = load_rows(job.arguments, 0, response_format, job.config.data_seed or 0, view)
     _refuse_repeats(job, rows)
+    job.specs = settled(job.specs, rows.train)
     settings = non_default(job.arguments, job.config, job.model) | {"model_name_or_path": name}
     inputs = identity.of_inputs(Checkpoint(name), job.model.model_revision, rows.train)
     inputs["credits"] = [spec.label for spec in job.specs]

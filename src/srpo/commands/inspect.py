@@ -19,9 +19,11 @@ from srpo.commands.output import REFUSALS, quiet, refuse_many_processes, run_dir
 from srpo.commands.prompt_view import show_prompts
 from srpo.commands.reward_functions import make_rewards
 from srpo.commands.rewards import text_or_file
+from srpo.credits import settled_corruption
 from srpo.evaluation.checkpoint import Checkpoint, default_dtype, find_checkpoint, load_model
 from srpo.evaluation.inspection import Inspection, Reply, by_role, inspect_replies, readable, records
 from srpo.evaluation.replay import ReplayTrainer, no_reward
+from srpo.pixels import has_other_images
 from srpo.report import write_report
 from srpo.roles import ResponseFormat
 from srpo.run.console import show_plan
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     template = settle_opened_block(processor, response_format)
     given = job.model.model_name_or_path or "tiny"
     data, row = question_data(job.arguments, response_format, model_view(given, model_config, processor, job.config))
+    job.config.corruption = settled_corruption(job.config, lambda: has_other_images(data))
     rewards = make_rewards(job, response_format, data) if job.arguments.answer is not None else [no_reward]
     replies = [text_or_file(reply) for reply in job.arguments.replies] or None
     run = run_directory(job.config.output_dir, "inspect", resuming=None)

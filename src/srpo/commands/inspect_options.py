@@ -16,7 +16,7 @@ from srpo.commands.arguments import names_model_or_data, parse_options
 from srpo.commands.help import described, own_options, section
 from srpo.commands.token_view import COLOURS
 from srpo.config import SRPOConfig
-from srpo.credit_settings import CreditSettings
+from srpo.credit_settings import AUTO_CORRUPTION, CreditSettings
 from srpo.data.rows import AUTO
 from srpo.report.runs import WITHOUT_GAPS
 from srpo.run.directory import non_default
@@ -55,7 +55,7 @@ class InspectArguments:
     question: str = field(default="", metadata={"help": "What to ask; <image> says where an image stands."})
     image: list[str] = field(default_factory=list, metadata={"help": "Image files, one or several, in their order."})
     other_image: str | None = field(
-        default=None, metadata={"help": "What stands in for the image under --corruption other_image."}
+        default=None, metadata={"help": "An image of another question, as the contrast of this one."}
     )
     answer: str | None = field(default=None, metadata={"help": "The right answer; with it, rewards and advantages."})
     alternatives: list[str] = field(default_factory=list, metadata={"help": "Further right answers."})
@@ -167,12 +167,14 @@ def _check(own: InspectArguments, config: InspectConfig, model: ModelConfig) -> 
     for name in ("use_peft", "load_in_4bit", "load_in_8bit"):
         if getattr(model, name):
             raise UsageError(f"{name} is for training; leave it out (MODEL may be the folder of a LoRA adapter)")
-    if (config.corruption == "other_image") != (own.other_image is not None):
+    if config.corruption == "other_image" and own.other_image is None:
         raise UsageError(
             "corruption 'other_image' draws from a data set, and here is one question; name an image of another "
             "question with --other_image, or choose another corruption"
-            if own.other_image is None
-            else f"other_image {own.other_image} is for --corruption other_image, and the corruption is "
+        )
+    if own.other_image is not None and config.corruption not in ("other_image", AUTO_CORRUPTION):
+        raise UsageError(
+            f"other_image {own.other_image} is for --corruption other_image, and the corruption is "
             f"{config.corruption}; leave one of them out, or change it"
         )
     if config.credit in WITHOUT_GAPS and own.colour == "gap":

@@ -11,6 +11,8 @@ from srpo.commands.arguments import Job
 from srpo.commands.memory import memory_lines
 from srpo.commands.prompt_view import prompt_ids
 from srpo.commands.rows import Rows
+from srpo.credits import settled_corruption
+from srpo.pixels import has_other_images
 
 
 def describe(
@@ -32,7 +34,7 @@ def describe(
         "data": f"{job.arguments.dataset_name}: {amount}, {len(rows.held_out or ())} held out",
         **skipped,
         "first prompt": _prompt(processor, next(iter(rows.train))),
-        "credit": _credit(config),
+        "credit": _credit(config, rows.train),
         "rewards": _rewards(job),
         "rollouts": _rollouts(config),
         "optimizer": _optimizer(config, count),
@@ -52,8 +54,8 @@ def _memory(job: Job, model_config: Any, processor: Any, rows: Any) -> dict[str,
     return {"memory": "\n".join(memory_lines(job, model_config, processor, rows))} if job.arguments.dry_run else {}
 
 
-def _credit(config: Any) -> str:
-    corrupted = f"image corrupted by {config.corruption}"
+def _credit(config: Any, rows: Any) -> str:
+    corrupted = f"image corrupted by {settled_corruption(config, lambda: has_other_images(rows))}"
     strength = f"strength {config.credit_strength:g}"
     share = f"{config.vppo_top_fraction:.0%}"
     lines = {

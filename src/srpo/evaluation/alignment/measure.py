@@ -23,7 +23,7 @@ from srpo.evaluation.alignment.gradients import (
 from srpo.evaluation.alignment.result import Line, make_lines
 from srpo.evaluation.alignment.rewards import grounded_rewards, has_truth
 from srpo.evaluation.alignment.sketch import Sketch
-from srpo.evaluation.alignment.specs import Spec
+from srpo.evaluation.alignment.specs import Spec, settled
 from srpo.evaluation.alignment.statistics import MIN_BATCHES, effective_tokens
 from srpo.evaluation.alignment.store import GradientStore
 from srpo.evaluation.replay import ReplayTrainer, Rollouts
@@ -69,7 +69,8 @@ class Measurement:
     """
 
     def __init__(self, trainer: ReplayTrainer, specs: Sequence[Spec], plan: Plan, reference: str | None = None) -> None:
-        self.trainer, self.specs, self.plan, self.reference = trainer, list(specs), plan, reference
+        self.trainer, self.plan, self.reference = trainer, plan, reference
+        self.specs = settled(specs, trainer.train_dataset)
         loss_normalisation(torch.ones(1, 1), trainer.args.loss_type, 1)  # refuses what has no token-level advantages
         self.dataset: Any = trainer.train_dataset
         self.parameters = chosen_parameters(trainer.model, plan.parameters)

@@ -8,6 +8,7 @@ Where a prompt has no image, perception tokens have the gap 0 in all of them, as
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 
 from srpo.credit_settings import CreditSettings
-from srpo.credits import CREDITS, Credit, Evidence, corruption_of
+from srpo.credits import CREDITS, Credit, Evidence, corruption_of, settled_corruption
+from srpo.pixels import has_other_images
 
 DEFAULT_CREDITS = (
     "uniform",
@@ -115,6 +117,18 @@ def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
             settings.check()
             specs.setdefault((name, dataclasses.astuple(settings)), Spec(label, name, settings))
     return list(specs.values())
+
+
+def settled(specs: Sequence[Spec], dataset: Any) -> list[Spec]:
+    """The credits with the corruption that "auto" stands for on a data set."""
+    has_others = functools.cache(lambda: has_other_images(dataset))
+    return [
+        dataclasses.replace(
+            spec,
+            settings=dataclasses.replace(spec.settings, corruption=settled_corruption(spec.settings, has_others)),
+        )
+        for spec in specs
+    ]
 
 
 def _fixed(name: str, values: Mapping[str, Any]) -> dict[str, str]:
