@@ -209,7 +209,7 @@ def test_make_compare_is_a_comparison_with_a_grid_on_families_that_chose_nothing
     assert main([*arguments, "--dry_run"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "42 to choose learning rates, 35 reported" in shown
-    assert "srpo-other: credit srpo, corruption other_image" in shown
+    assert "srpo-patches: credit srpo, corruption patch_mask" in shown
     assert "one learning rate" not in shown
     assert "chose" not in shown.replace("chosen", "")
 
