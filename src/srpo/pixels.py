@@ -7,7 +7,7 @@ made when a forward pass asks for them, once per prompt, so they never occupy th
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from PIL import Image
 
 from srpo.corruption import corrupt, corruption_seed
 from srpo.vision import column_images, message_images, patch_size
+
+LOOKED_AT = 100  # rows in which another image is sought
 
 
 def select_vision(
@@ -263,7 +265,7 @@ def has_other_images(dataset: Any) -> bool:
     if not hasattr(dataset, "__len__"):
         return False
     seen = set()
-    for i in range(min(100, len(dataset))):
+    for i in range(min(LOOKED_AT, len(dataset))):
         seen |= {prompt_key("", [image]) for image in _row_images(dataset[i])[:1]}
         if len(seen) > 1:
             return True
@@ -274,15 +276,16 @@ def other_image(dataset: Any, image: Image.Image, seed: int) -> Image.Image:
     """An image of another row, drawn from the whole data set so that the draw does not depend on sharding.
 
     Raises:
-        ValueError: when none of 100 draws has an image with other pixels.
+        ValueError: when neither 100 draws nor the first 100 rows have an image with other pixels.
     """
     rng = np.random.default_rng(seed)
-    for _ in range(100):
-        candidates = _row_images(dataset[int(rng.integers(len(dataset)))])
+    draws = (int(rng.integers(len(dataset))) for _ in range(LOOKED_AT))
+    for i in chain(draws, range(min(LOOKED_AT, len(dataset)))):
+        candidates = _row_images(dataset[i])
         if candidates and prompt_key("", candidates[:1]) != prompt_key("", [image]):
             return candidates[0]
     raise ValueError(
-        "corruption 'other_image' found no other image in 100 rows of the data set; choose another corruption"
+        f"corruption 'other_image' found no other image in {LOOKED_AT} rows of the data set; choose another corruption"
     )
 
 

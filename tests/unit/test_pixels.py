@@ -327,6 +327,11 @@ def test_what_auto_stands_for(fields, others, expected):
     assert settled_corruption(CreditSettings(**fields), lambda: others) == expected
 
 
+def test_the_only_other_image_is_found_wherever_the_draws_fall():
+    data = [{"images": [Image.new("RGB", (4, 4), "red")]}] + [{"images": [image()]}] * 100_000
+    assert other_image(data, image(), 0).getpixel((0, 0)) == (255, 0, 0)
+
+
 def test_other_image_needs_another_image():
     with pytest.raises(ValueError, match="found no other image in 100 rows of the data set; choose another corruption"):
         other_image([{"images": [image()]}], image(), 0)
