@@ -22,6 +22,7 @@ METHODS: dict[str, Options] = {
     "srpo-token": {"credit": "srpo", "reasoning_gap": "token"},
     "srpo-blind": {"credit": "srpo", "reasoning_contrast": "blind"},
     "srpo-patches": {"credit": "srpo", "corruption": "patch_mask"},
+    "srpo-other": {"credit": "srpo", "corruption": "other_image"},  # the default where the data have other images
     "vppo": {"credit": "vppo", "corruption_ratio": 0.5},
     "papo": {"credit": "papo", "papo_gamma": 0.01},  # PAPO's γ where there is no KL penalty, as here
     "papo-full": {"credit": "papo", "papo_gamma": 0.01, "papo_corrupted_gradient": True},
