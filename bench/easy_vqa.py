@@ -55,15 +55,20 @@ def derivation(question: str, answer: str, color: str, shape: str) -> str:
     return f"{asked} ? {seen} , {found}" + (f" ; not , {answer}" if "not" in words else "")
 
 
+def pairs_of_images(questions: tuple[list[str], list[str], list[int]]) -> dict[int, list[tuple[str, str]]]:
+    """The questions and answers of each image."""
+    pairs: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for question, answer, image in zip(*questions, strict=True):
+        pairs[image].append((question, answer))
+    return pairs
+
+
 def rows_of(
     questions: tuple[list[str], list[str], list[int]], paths: dict[int, str], copies: Path
 ) -> dict[int, list[dict[str, Any]]]:
     """The rows of each image whose scene its questions tell, at most QUESTIONS_OF_AN_IMAGE."""
-    pairs: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for question, answer, image in zip(*questions, strict=True):
-        pairs[image].append((question, answer))
     rows = {}
-    for image, asked in pairs.items():
+    for image, asked in pairs_of_images(questions).items():
         seen = scene(asked)
         if seen is None:
             continue

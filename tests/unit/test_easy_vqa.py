@@ -2,9 +2,13 @@
 
 import json
 
+import easy_vqa
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bench import easy_vqa as rows
+from bench import easy_vqa_seen
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,43 @@ def test_the_files_share_no_image_and_only_the_warm_up_knows_the_perception(tmp_
     assert all(row["reasoning"].endswith(row["answer"]) for row in read["warmup"])
     assert not any(row["perception"] or row["reasoning"] for row in read["train"] + read["test"])
     assert all((tmp_path / name).is_file() for found in images.values() for name in found)
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "right", "stated", "expected"),
+    [
+        ("what color is the shape?", "blue", True, "blue circle", [1, 1, 1, 1, 0]),
+        ("what color is the shape?", "blue", True, "blue triangle", [1, 1, 0, 1, 0]),
+        ("what color is the shape?", "blue", True, "red circle", [1, 0, 0, 0, 1]),
+        ("is there a red shape?", "no", True, "blue triangle", [1, 1, 0, 1, 0]),
+        ("is there a red shape?", "no", False, "red circle", [0, 0, 0, 0, 0]),
+        ("does the image not contain a circle?", "no", True, "red circle", [1, 1, 0, 1, 0]),
+        ("what is the blue shape?", "circle", True, "blue triangle", [1, 0, 0, 0, 1]),
+        ("what is the blue shape?", "circle", True, None, [1, 0, 0, 0, 1]),
+    ],
+)
+def test_what_a_reply_saw(question, reference, right, stated, expected):
+    text = "circle" if stated is None else f"<perception> {stated} </perception><think> x </think><answer> y </answer>"
+    reply = {"question": question, "reference": reference, "right": right, "text": text}
+    assert list(easy_vqa_seen.seen(reply, "blue", "circle").values()) == expected
+
+
+def test_methods_are_compared_by_what_their_replies_saw(tmp_path, monkeypatch, capsys):
+    questions, answers, images = easy_vqa.get_test_questions()
+    image = next(i for i in images if rows.scene(rows.pairs_of_images((questions, answers, images))[i]))
+    color, shape = rows.scene(rows.pairs_of_images((questions, answers, images))[image])
+    row = {"variant": "as_is", "row_id": f"{image}-0", "question": "what shape is in the image?", "reference": shape}
+    for method, grounded in (("grpo", (1, 0)), ("srpo", (2, 2))):
+        for seed, count in enumerate(grounded):
+            stated = [f"{color} {shape}"] * count + ["nothing"] * (2 - count)
+            texts = [f"<perception> {s} </perception><think> x </think><answer> {shape} </answer>" for s in stated]
+            replies = [row | {"right": True, "text": text} for text in texts]
+            replies.append(row | {"variant": "blank", "right": False, "text": ""})
+            folder = tmp_path / "runs" / method / f"seed-{seed}" / "eval"
+            folder.mkdir(parents=True)
+            pq.write_table(pa.Table.from_pylist(replies), folder / "replies.parquet")
+    monkeypatch.setattr("sys.argv", ["easy_vqa_seen", str(tmp_path)])
+    easy_vqa_seen.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| grpo | 1.000 | 0.250 | 0.250 | 0.250 | 0.750 |"
+    assert lines[3].startswith("| srpo | 1.000 | 1.000 (+0.750 [")
