@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from srpo.credit_settings import CreditSettings
 from srpo.credits import CREDITS
 from srpo.data import world
 from srpo.evaluation.alignment.gradients import GradientSketches, chosen_parameters, loss_normalisation, stacked
@@ -192,7 +193,7 @@ def test_a_credit_with_its_own_corruption_has_the_gradient_of_a_run_with_that_co
 
     def gradients(credits, **settings):
         replay = make_trainer(ScriptedReplay, qwen_folder, tmp_path, **settings)
-        return Measurement(replay, parse_specs(credits, replay.args), plan).batch(0)[0][1:]
+        return Measurement(replay, parse_specs(credits, CreditSettings(**settings)), plan).batch(0)[0][1:]
 
     srpo, blank, vppo, less = gradients(own)
     (alone,) = gradients([f"srpo:{clip}"], corruption="blank")
