@@ -30,7 +30,8 @@ class CreditSettings:
         credit_strength: λ in [0, 1]. 0 trains exactly as GRPO but still measures and logs the contrasts.
         corruption: how the image of the perception contrast is corrupted, a name of `srpo.corruption.CORRUPTIONS`, or
             "auto": "other_image", another image of the data set; "patch_mask" where there is none to draw (a stream,
-            one image), for "vppo" and "papo" as in their papers, and where another `corruption_ratio` is set.
+            or one and the same first image in the first 100 rows), for "vppo" and "papo" as in their papers, and where
+            `corruption_ratio` is not 0.6.
         corruption_ratio: share of the image that `corruption="patch_mask"` blacks out, in (0, 1].
         reasoning_contrast: "drop" compares each reasoning token with and without the generated perception; "blind" does
             so with the image corrupted in both arms, so only evidence that passes through the text counts.

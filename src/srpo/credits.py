@@ -210,7 +210,7 @@ def settled_corruption(settings: Any, has_others: Callable[[], bool]) -> str:
     if settings.corruption != AUTO_CORRUPTION:
         return str(settings.corruption)
     of_papers = settings.credit in ("vppo", "papo") or settings.corruption_ratio != RATIO
-    return "other_image" if not of_papers and has_others() else "patch_mask"
+    return "other_image" if corruption_of(settings) and not of_papers and has_others() else "patch_mask"
 
 
 def corruption_of(settings: Any) -> str:

@@ -26,8 +26,10 @@ PLACEHOLDER_TOKENS = ("image_token", "video_token", "audio_token")
 VISION_TOWER_NAMES = ("visual", "vision_tower", "vision_model", "vision_encoder")
 
 
-def message_images(messages: Sequence[dict[str, Any]]) -> list[Image.Image]:
-    """The images inside the content parts of a conversation, in order."""
+def message_images(messages: Sequence[dict[str, Any]] | str) -> list[Image.Image]:
+    """The images inside the content parts of a conversation, in order; [] for a prompt that is a text."""
+    if isinstance(messages, str):
+        return []
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
     return [part["image"] for part in parts if part["type"] == "image" and part.get("image") is not None]
 

@@ -307,6 +307,10 @@ class TestModels:
             [*ASK, "--other_image", "other.png", "--corruption", "blank"],
             "is for --corruption other_image, and the corruption is blank",
         ),
+        (
+            [*ASK, "--other_image", "other.png", "--credit", "vppo"],
+            "is for --corruption other_image, and the corruption is patch_mask",
+        ),
         ([*ASK, "--corruption", "other_image", "--other_image", "no.png"], "other_image no.png is no file"),
         ([*ASK, "--corruption", "other_image", "--other_image", "pips.png"], "shows the same pixels as the image"),
         ([*ASK, "--use_peft", "true"], "use_peft is for training; leave it out"),

@@ -335,10 +335,11 @@ def test_each_credit_may_have_a_corruption_of_its_own():
 )
 def test_by_default_srpo_and_vppo_are_measured_with_their_own_corruptions(colours, expected):
     data = [{"images": [Image.new("RGB", (2, 2), colour)]} for colour in colours]
-    specs = settled(parse_specs([*DEFAULT_CREDITS, "srpo:corruption_ratio=0.3"], CreditSettings()), data)
+    specs = settled(parse_specs([*DEFAULT_CREDITS, "srpo:corruption_ratio=0.3/0.6"], CreditSettings()), data)
     corruptions = {spec.label: spec.corruption for spec in specs}
     assert corruptions["vppo:corruption_ratio=0.5"] == "patch_mask 0.5"
     assert corruptions["srpo:corruption_ratio=0.3"] == "patch_mask 0.3"
+    assert corruptions["srpo:corruption_ratio=0.6"] == "patch_mask 0.6"
     assert corruptions["srpo"] == corruptions["perception"] == expected
 
 

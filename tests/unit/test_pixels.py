@@ -307,6 +307,7 @@ def test_which_data_have_other_images():
     assert not has_other_images([{"images": [own]}] * 3)
     assert not has_other_images([{"images": [own]}] * 100 + [{"images": [other]}])  # of the first 100
     assert not has_other_images([])
+    assert not has_other_images([{"prompt": "how many?"}, {"prompt": "which?"}])
     assert not has_other_images(iter([{"images": [own]}, {"images": [other]}]))
 
 
@@ -318,13 +319,19 @@ def test_which_data_have_other_images():
         ({"credit": "perception"}, True, "other_image"),
         ({"credit": "vppo"}, True, "patch_mask"),
         ({"credit": "papo"}, True, "patch_mask"),
+        ({"credit": "uniform"}, None, "patch_mask"),
+        ({"credit": "rlsd"}, None, "patch_mask"),
         ({"corruption_ratio": 0.5}, True, "patch_mask"),
         ({"corruption": "blank"}, True, "blank"),
         ({"corruption": "other_image"}, False, "other_image"),
     ],
 )
 def test_what_auto_stands_for(fields, others, expected):
-    assert settled_corruption(CreditSettings(**fields), lambda: others) == expected
+    def has_others():
+        assert others is not None, "the data need not be looked at"
+        return others
+
+    assert settled_corruption(CreditSettings(**fields), has_others) == expected
 
 
 def test_the_only_other_image_is_found_wherever_the_draws_fall():

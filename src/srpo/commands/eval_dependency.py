@@ -45,8 +45,8 @@ def measure(
 ) -> dict[str, Any]:
     """The profile of replies, as evaluation.json keeps it; the model is good for nothing else afterwards.
 
-    Contrasts are those of training with the same options. They are scored at the temperature of the draws, as training
-    does; greedy replies at temperature 1.
+    Contrasts are those of training, with the corruption of the audit. They are scored at the temperature of the draws,
+    as training does; greedy replies at temperature 1.
     """
     temperature = own.temperature or 1.0
     with Bars(console)("dependency", 0, len(replies)) as progress:

@@ -47,7 +47,7 @@ class EvalArguments(DataArguments):
     dependency_rows: int = field(
         default=256, metadata={"help": "Audit: replies whose tokens' dependency is scored, one a question; 0: none."}
     )
-    corruption: str = field(default="patch_mask", metadata={"help": "What the audit does to images; as in training."})
+    corruption: str = field(default="patch_mask", metadata={"help": "What the audit does to images."})
     corruption_ratio: float = field(default=0.6, metadata={"help": "Share of an image that patch_mask masks."})
     backend: str = field(default="transformers", metadata={"help": "What draws: transformers or vllm."})
     batch_size: int | None = field(

@@ -16,7 +16,8 @@ from srpo.commands.arguments import names_model_or_data, parse_options
 from srpo.commands.help import described, own_options, section
 from srpo.commands.token_view import COLOURS
 from srpo.config import SRPOConfig
-from srpo.credit_settings import AUTO_CORRUPTION, CreditSettings
+from srpo.credit_settings import CreditSettings
+from srpo.credits import settled_corruption
 from srpo.data.rows import AUTO
 from srpo.report.runs import WITHOUT_GAPS
 from srpo.run.directory import non_default
@@ -167,15 +168,16 @@ def _check(own: InspectArguments, config: InspectConfig, model: ModelConfig) -> 
     for name in ("use_peft", "load_in_4bit", "load_in_8bit"):
         if getattr(model, name):
             raise UsageError(f"{name} is for training; leave it out (MODEL may be the folder of a LoRA adapter)")
-    if config.corruption == "other_image" and own.other_image is None:
+    corruption = settled_corruption(config, lambda: own.other_image is not None)
+    if corruption == "other_image" and own.other_image is None:
         raise UsageError(
             "corruption 'other_image' draws from a data set, and here is one question; name an image of another "
             "question with --other_image, or choose another corruption"
         )
-    if own.other_image is not None and config.corruption not in ("other_image", AUTO_CORRUPTION):
+    if own.other_image is not None and corruption != "other_image":
         raise UsageError(
             f"other_image {own.other_image} is for --corruption other_image, and the corruption is "
-            f"{config.corruption}; leave one of them out, or change it"
+            f"{corruption}; leave one of them out, or change it"
         )
     if config.credit in WITHOUT_GAPS and own.colour == "gap":
         raise UsageError(f"colour 'gap' needs a credit that measures gaps, and {config.credit} does not; choose srpo")

@@ -109,8 +109,7 @@ def rollout_record(credit: CreditBatch, i: int, tokenizer: Any) -> dict[str, Any
 
 
 def _images(row: dict[str, Any]) -> list[Image.Image]:
-    prompt = row.get("prompt")
-    return column_images(row) or (message_images(prompt) if isinstance(prompt, list) else [])
+    return column_images(row) or message_images(row.get("prompt") or [])
 
 
 def _texts(values: Any) -> list[str]:

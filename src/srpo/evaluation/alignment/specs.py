@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from srpo.credit_settings import CreditSettings
+from srpo.credit_settings import AUTO_CORRUPTION, CreditSettings
 from srpo.credits import CREDITS, Credit, Evidence, corruption_of, settled_corruption
 from srpo.pixels import has_other_images
 
@@ -113,6 +113,8 @@ def parse_specs(texts: Sequence[str], base: Any) -> list[Spec]:
             label = name + ":" * bool(overrides) + ",".join(f"{key}={value}" for key, value in overrides.items())
             chosen = {_full_name(key, fields, name): value for key, value in overrides.items()}
             values = {key: _value(key, value, fields[key].default) for key, value in chosen.items()}
+            if "corruption_ratio" in values and given["corruption"] == AUTO_CORRUPTION:
+                values.setdefault("corruption", "patch_mask")  # 0.6 in a grid, too
             settings = CreditSettings(**{**given, **values, **_fixed(name, values)})
             settings.check()
             specs.setdefault((name, dataclasses.astuple(settings)), Spec(label, name, settings))

@@ -23,7 +23,7 @@ from srpo.roles import DEFAULT_FORMAT, ResponseFormat
 IMAGE_VARIANTS = ("corrupted", "blank", "swapped")
 PERCEPTION_VARIANTS = ("edited", "own_perception", "other_perception")
 VARIANTS = (*IMAGE_VARIANTS, *PERCEPTION_VARIANTS)
-CORRUPTION, CORRUPTION_RATIO = "patch_mask", 0.6  # as in training
+CORRUPTION, CORRUPTION_RATIO = "patch_mask", 0.6
 
 Corrupt = Callable[[Image.Image, int], Image.Image]
 
@@ -55,7 +55,7 @@ def check_corruption(kind: str, ratio: float) -> None:
 
 
 def image_corruption(config: Any, processor: Any, kind: str = CORRUPTION, ratio: float = CORRUPTION_RATIO) -> Corrupt:
-    """Function (image, seed) -> the image corrupted as in training: squares are patches of the model.
+    """Function (image, seed) -> the image corrupted as `srpo train` does: squares are patches of the model.
 
     Args:
         config: the model's config.
