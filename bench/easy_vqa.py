@@ -1,13 +1,13 @@
 """easy-VQA (victorzhou, MIT) as rows with a perception and a derivation: `python -m bench.easy_vqa FOLDER`.
 
 The package `easy-vqa` has 5,000 drawn images of one coloured shape each, and questions about them. What is seen is not
-written down, but the questions of an image together often tell it. Writes three files of rows that share no image:
+written down, but the questions of an image together often tell it. Writes two data sets, images beside them, in which
+no two files share an image:
 
-warmup.jsonl   half of the images of its training set, with perception and reasoning: for `srpo warmup`
-train.jsonl    the other half, without: for `srpo train`
-test.jsonl     the images of its test set
-
-and the images beside them.
+FOLDER/warmup/train.jsonl      half of the images of its training set, with perception and reasoning: for `srpo warmup`
+FOLDER/rl/train.jsonl          the other half, without: for `srpo train`
+FOLDER/rl/validation.jsonl     a third of the images of its test set: what learning rates are chosen on
+FOLDER/rl/test.jsonl           the others
 """
 
 import argparse
@@ -64,7 +64,7 @@ def pairs_of_images(questions: tuple[list[str], list[str], list[int]]) -> dict[i
 
 
 def rows_of(
-    questions: tuple[list[str], list[str], list[int]], paths: dict[int, str], copies: Path
+    questions: tuple[list[str], list[str], list[int]], paths: dict[int, str]
 ) -> dict[int, list[dict[str, Any]]]:
     """The rows of each image whose scene its questions tell, at most QUESTIONS_OF_AN_IMAGE."""
     rows = {}
@@ -73,13 +73,10 @@ def rows_of(
         if seen is None:
             continue
         color, shape = seen
-        copy = copies / f"{image}.png"
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(paths[image], copy)
         rows[image] = [
             {
                 "id": f"{image}-{i}",
-                "image": f"{copies.name}/{copy.name}",
+                "image": paths[image],
                 "question": question,
                 "answer": answer,
                 "task": "text",
@@ -91,25 +88,38 @@ def rows_of(
     return rows
 
 
+def write(file: Path, rows: list[dict[str, Any]], *, known: bool) -> None:
+    """Rows as JSON lines, with copies of their images in a folder of the file's name; unknown perceptions are empty."""
+    copies = file.with_suffix("")
+    copies.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8") as lines:
+        for row in rows:
+            source = Path(row["image"])
+            shutil.copyfile(source, copies / source.name)
+            hidden = {} if known else {"perception": "", "reasoning": ""}
+            lines.write(json.dumps({**row, "image": f"{copies.name}/{source.name}", **hidden}) + "\n")
+    print(f"{file}: {len(rows)} questions")
+
+
 def main() -> None:
-    """Write the three files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    train = rows_of(easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths(), folder / "train")
-    test = rows_of(easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths(), folder / "test")
+    train = rows_of(easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths())
+    test = rows_of(easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths())
+    held_out = set(sorted(test, key=str)[::3])
     images = sorted(train)
-    files = {
-        "warmup": [row for image in images[::2] for row in train[image]],
-        "train": [row for image in images[1::2] for row in train[image]],
-        "test": [row for image in sorted(test) for row in test[image]],
+    parts = {
+        "warmup/train": (train, images[::2]),
+        "rl/train": (train, images[1::2]),
+        "rl/validation": (test, sorted(held_out)),
+        "rl/test": (test, sorted(set(test) - held_out)),
     }
-    for name, rows in files.items():
-        known = rows if name == "warmup" else [{**row, "perception": "", "reasoning": ""} for row in rows]
-        text = "".join(json.dumps(row) + "\n" for row in known)
-        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-        print(f"{name}.jsonl: {len(rows)} questions")
+    for name, (rows, chosen) in parts.items():
+        write(
+            folder / f"{name}.jsonl", [row for image in chosen for row in rows[image]], known=name.startswith("warmup")
+        )
 
 
 if __name__ == "__main__":

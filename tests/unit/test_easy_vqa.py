@@ -50,17 +50,22 @@ def test_the_derivation_ends_in_the_answer(question, answer, expected):
 def test_the_files_share_no_image_and_only_the_warm_up_knows_the_perception(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["easy_vqa", str(tmp_path)])
     rows.main()
-    read = {
-        name: [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
-        for name in ("warmup", "train", "test")
+    files = {f"{file.parent.name}/{file.stem}": file for file in tmp_path.glob("*/*.jsonl")}
+    assert sorted(files) == ["rl/test", "rl/train", "rl/validation", "warmup/train"]
+    read = {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in files.items()}
+    assert {name: len(found) for name, found in read.items()} == {
+        "warmup/train": 2908,
+        "rl/train": 2902,
+        "rl/validation": 470,
+        "rl/test": 941,
     }
-    images = {name: {row["image"] for row in found} for name, found in read.items()}
-    assert not images["warmup"] & images["train"]
-    assert not images["test"] & (images["warmup"] | images["train"])
-    assert min(map(len, read.values())) > 1000
-    assert all(row["reasoning"].endswith(row["answer"]) for row in read["warmup"])
-    assert not any(row["perception"] or row["reasoning"] for row in read["train"] + read["test"])
-    assert all((tmp_path / name).is_file() for found in images.values() for name in found)
+    of_set = {name: {row["id"].split("-")[0] for row in found} for name, found in read.items()}
+    assert not of_set["warmup/train"] & of_set["rl/train"]
+    assert not of_set["rl/validation"] & of_set["rl/test"]
+    warmup = read.pop("warmup/train")
+    assert all(row["reasoning"].endswith(row["answer"]) for row in warmup)
+    assert not any(row["perception"] or row["reasoning"] for found in read.values() for row in found)
+    assert all((files[name].parent / row["image"]).is_file() for name, found in read.items() for row in found)
 
 
 @pytest.mark.parametrize(
