@@ -222,6 +222,7 @@ def test_a_comparison_without_grid_on_the_data_of_the_defaults_says_so(fake, cap
     assert compare("--dry_run", "--dataset", "shapes/angle", "--learning_rates", "1e-4") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert not any(note in shown for note in notes)
+    assert "Runs of seed 0, 1, 2, 3, 4 on angle, chart and count helped to choose SRPO's corruption" in shown
     assert compare("--methods", "grpo,srpo", "--seeds", "0", "--dataset", "shapes") == 0
     assert "pips, chain, compare helped to choose" in Path("out/results.md").read_text()
 

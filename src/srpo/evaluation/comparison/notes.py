@@ -8,7 +8,10 @@ from srpo.evaluation.comparison.tuning import Choice
 
 # Options of drawing that `srpo train` knows and `srpo eval` does not.
 TRAINING_ONLY = ("top_k", "min_p", "repetition_penalty", "generation_kwargs")
-CHOSE_DEFAULTS = ("pips", "chain", "compare")  # families of the built-in world; docs/results.md
+# Families of the built-in world that chose SRPO's defaults, and those whose runs of some seeds chose its corruption;
+# docs/results.md tells how.
+CHOSE_DEFAULTS = ("pips", "chain", "compare")
+CHOSE_CORRUPTION, ON_SEEDS = ("angle", "chart", "count"), range(12)
 
 
 def drawing_notes(train: Options) -> list[str]:
@@ -17,17 +20,26 @@ def drawing_notes(train: Options) -> list[str]:
     return [f"{', '.join(given)}: of training only; the evaluation draws by temperature and top_p."] if given else []
 
 
-def fairness_notes(methods: Mapping[str, Options], rates: Sequence[float], dataset: str) -> list[str]:
-    """Where no method has a learning rate of its own, and where the data helped to choose SRPO's defaults."""
+def fairness_notes(
+    methods: Mapping[str, Options], rates: Sequence[float], dataset: str, seeds: Sequence[int]
+) -> list[str]:
+    """Where no method has a learning rate of its own, and where data and seeds helped to choose SRPO's defaults."""
     notes = []
     if not rates and len(methods) > 1 and not any("learning_rate" in options for options in methods.values()):
         notes.append("All methods train at one learning rate; --learning_rates first chooses one for each.")
     world, _, picked = dataset.partition("/")
-    families = [name for name in CHOSE_DEFAULTS if not picked or name in picked.split(",")]
+    names = picked.split(",") if picked else (*CHOSE_DEFAULTS, *CHOSE_CORRUPTION)
+    families = [name for name in CHOSE_DEFAULTS if name in names]
     if world == "shapes" and families:
         notes.append(
             f"{', '.join(families)} helped to choose the defaults of SRPO, which favours it here; angle, chart and "
-            "count did so for its corruption alone, on seeds 6 to 11."
+            "count chose its corruption alone."
+        )
+    used = [str(seed) for seed in seeds if seed in ON_SEEDS]
+    if world == "shapes" and used and set(names) & set(CHOSE_CORRUPTION):
+        notes.append(
+            f"Runs of seed {', '.join(used)} on angle, chart and count helped to choose SRPO's corruption, which may "
+            "favour it here; seeds from 12 on did not."
         )
     return notes
 

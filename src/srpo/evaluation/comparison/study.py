@@ -152,7 +152,7 @@ class Study:
     def plan_notes(self) -> list[str]:
         """What a reader must know before anything is run."""
         dataset = str(self.evaluate["dataset_name"])
-        return drawing_notes(self.train) + fairness_notes(self.methods, self.rates, dataset)
+        return drawing_notes(self.train) + fairness_notes(self.methods, self.rates, dataset, self.seeds)
 
     def _settings(self, method: str, choice: Choice | None) -> Options:
         shared = {"learning_rate": self.train["learning_rate"]} if "learning_rate" in self.train else {}
