@@ -54,8 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     job.specs = settled(job.specs, rows.train)
     settings = non_default(job.arguments, job.config, job.model) | {"model_name_or_path": name}
     inputs = identity.of_inputs(Checkpoint(name), job.model.model_revision, rows.train)
-    inputs["credits"] = [spec.label for spec in job.specs]
-    inputs["corruptions"] = [spec.corruption for spec in job.specs]
+    inputs["credits"] = [f"{spec.label} {spec.corruption}".strip() for spec in job.specs]
     rewards = make_rewards(job, response_format, rows.train)
     run = _run_folder(job, settings, inputs)
     show_plan(console, describe(job, name, model_config.model_type, rows, run))
