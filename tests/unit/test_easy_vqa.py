@@ -73,11 +73,11 @@ def test_the_files_share_no_image_and_only_the_warm_up_knows_the_perception(tmp_
     [
         ("what color is the shape?", "blue", True, "blue circle", [1, 1, 1, 1, 0]),
         ("what color is the shape?", "blue", True, "blue triangle", [1, 1, 0, 1, 0]),
-        ("what color is the shape?", "blue", True, "red circle", [1, 0, 0, 0, 1]),
+        ("what color is the shape?", "blue", True, "red circle", [1, 0, 1, 0, 1]),
         ("is there a red shape?", "no", True, "blue triangle", [1, 1, 0, 1, 0]),
-        ("is there a red shape?", "no", False, "red circle", [0, 0, 0, 0, 0]),
-        ("does the image not contain a circle?", "no", True, "red circle", [1, 1, 0, 1, 0]),
-        ("what is the blue shape?", "circle", True, "blue triangle", [1, 0, 0, 0, 1]),
+        ("is there a red shape?", "no", False, "red circle", [0, 0, 1, 0, 0]),
+        ("does the image not contain a circle?", "no", True, "red circle", [1, 0, 1, 1, 0]),
+        ("what is the blue shape?", "circle", True, "blue triangle", [1, 1, 0, 0, 1]),
         ("what is the blue shape?", "circle", True, None, [1, 0, 0, 0, 1]),
     ],
 )
@@ -92,17 +92,19 @@ def test_methods_are_compared_by_what_their_replies_saw(tmp_path, monkeypatch, c
     image = next(i for i in images if rows.scene(rows.pairs_of_images((questions, answers, images))[i]))
     color, shape = rows.scene(rows.pairs_of_images((questions, answers, images))[image])
     row = {"variant": "as_is", "row_id": f"{image}-0", "question": "what shape is in the image?", "reference": shape}
-    for method, grounded in (("grpo", (1, 0)), ("srpo", (2, 2))):
+    for method, grounded in (("start", [1]), ("grpo", (1, 0)), ("srpo", (2, 2))):
         for seed, count in enumerate(grounded):
             stated = [f"{color} {shape}"] * count + ["nothing"] * (2 - count)
             texts = [f"<perception> {s} </perception><think> x </think><answer> {shape} </answer>" for s in stated]
             replies = [row | {"right": True, "text": text} for text in texts]
             replies.append(row | {"variant": "blank", "right": False, "text": ""})
-            folder = tmp_path / "runs" / method / f"seed-{seed}" / "eval"
+            run = tmp_path / "start" if method == "start" else tmp_path / "runs" / method / f"seed-{seed}"
+            folder = run / "eval"
             folder.mkdir(parents=True)
             pq.write_table(pa.Table.from_pylist(replies), folder / "replies.parquet")
     monkeypatch.setattr("sys.argv", ["easy_vqa_seen", str(tmp_path)])
     easy_vqa_seen.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "| grpo | 1.000 | 0.250 | 0.250 | 0.250 | 0.750 |"
-    assert lines[3].startswith("| srpo | 1.000 | 1.000 (+0.750 [")
+    assert lines[2] == "| before training | 1.000 | 0.500 | 0.500 | 0.500 | 0.500 | 1.000 |"
+    assert lines[3] == "| grpo | 1.000 | 0.250 | 0.250 | 0.250 | 0.750 | 0.500 |"
+    assert lines[4].startswith("| srpo | 1.000 | 1.000 (+0.750 [")
