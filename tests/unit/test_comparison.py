@@ -314,6 +314,7 @@ def test_intervals_of_shares_end_where_shares_do_in_the_table_only():
     assert "| accuracy ↑ | 0.950 [0.315, 1.000] |" in markdown(summary)
     assert "| completion tokens | 4.5 [-52.7, 61.7] |" in markdown(summary)
     assert cell(summary.metric("accuracy"), Interval(0.5, -1.0, 2.0, 2), signed=True) == "+0.500 [-1.000, +2.000]"
+    assert cell(summary.metric("accuracy"), Interval(0.2, -0.0003, 0.4, 2), signed=True) == "+0.200 [-0.000, +0.400]"
 
 
 def test_p_values_as_text():

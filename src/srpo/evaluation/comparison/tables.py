@@ -46,10 +46,13 @@ def to_csv(summary: Summary) -> str:
 
 
 def cell(metric: Metric, interval: Interval | None, *, signed: bool = False) -> str:
-    """A mean with its interval, such as "0.803 [0.791, 0.815]", or a bound, such as "≥ 57.0"; "-" without one."""
+    """A mean with its interval, such as "0.803 [0.791, 0.815]", or a bound, such as "≥ 57.0"; "-" without one.
+
+    A signed one keeps the sign of what rounds to 0: "[-0.000, +0.033]" has 0 inside.
+    """
     if interval is None:
         return "-"
-    sign = "+z" if signed else "z"
+    sign = "+" if signed else "z"
     interval = interval if signed else metric.shown(interval)
     mean = f"{interval.bound} {interval.mean:{sign}.{metric.digits}f}".lstrip()
     if interval.low is None or interval.high is None:
