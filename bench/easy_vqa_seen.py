@@ -30,9 +30,8 @@ def stated_words(reply: Mapping[str, Any]) -> list[str]:
     return (stated_perception(reply["text"], DEFAULT_FORMAT) or "").split()
 
 
-def seen(reply: Mapping[str, Any], color: str, shape: str) -> dict[str, float]:
-    """The figures of one reply; a reply that is not structured states nothing."""
-    stated = stated_words(reply)
+def seen(reply: Mapping[str, Any], stated: list[str], color: str, shape: str) -> dict[str, float]:
+    """The figures of one reply that states these words about an image of this colour and shape."""
     about_color = reply["reference"] in COLORS or bool(set(reply["question"].strip("?").split()) & set(COLORS))
     if reply["reference"] not in (*COLORS, "yes", "no"):
         about_color = False  # "what is the blue shape?" takes the colour for granted
@@ -49,8 +48,9 @@ def figures(replies: Path, scenes: Mapping[int, tuple[str, str] | None]) -> dict
     for row in rows:
         known = scenes[int(row["row_id"].split("-")[0])]
         if row["variant"] == "as_is" and known:
-            graded.append(seen(row, *known))
-            shapes.update(word for word in stated_words(row)[1:2] if word in SHAPES)
+            stated = stated_words(row)
+            graded.append(seen(row, stated, *known))
+            shapes.update(word for word in stated[1:2] if word in SHAPES)
     means = {name: sum(each[name] for each in graded) / len(graded) for name in OF_A_REPLY}
     return {**means, "commonest shape": max(shapes.values(), default=0) / max(shapes.total(), 1)}
 

@@ -84,7 +84,8 @@ def test_the_files_share_no_image_and_only_the_warm_up_knows_the_perception(tmp_
 def test_what_a_reply_saw(question, reference, right, stated, expected):
     text = "circle" if stated is None else f"<perception> {stated} </perception><think> x </think><answer> y </answer>"
     reply = {"question": question, "reference": reference, "right": right, "text": text}
-    assert list(easy_vqa_seen.seen(reply, "blue", "circle").values()) == expected
+    stated_words = easy_vqa_seen.stated_words(reply)
+    assert list(easy_vqa_seen.seen(reply, stated_words, "blue", "circle").values()) == expected
 
 
 def test_methods_are_compared_by_what_their_replies_saw(tmp_path, monkeypatch, capsys):
